@@ -1,0 +1,8 @@
+//! Who leads: Bully under a voter quorum.
+
+pub mod params;
+pub mod quorum;
+pub mod record;
+
+pub use params::{Params, Place};
+pub use quorum::VoterSet;
