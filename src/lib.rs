@@ -1,5 +1,6 @@
 //! ringrift-p2p.
 pub mod config;
+pub mod driver;
 pub mod election;
 pub mod membership;
 pub mod node;

@@ -1,0 +1,4 @@
+//! Driver.
+pub mod clock;
+pub mod entropy;
+pub mod store;
