@@ -26,7 +26,7 @@ use crate::id::BAD_NAME;
 use crate::kind::Kind;
 use crate::piggyback::{BAD_FLAG, TOO_MANY_UPDATES};
 use crate::update::MAX_UPDATES;
-use crate::{Boot, DecodeError, EncodeError, Envelope, MAX_DATAGRAM, Message, NodeId, Updates};
+use crate::{Boot, DecodeError, EncodeError, Envelope, MAX_DATAGRAM, Message, NodeId, Update};
 
 /// What bincode may account for one datagram, in bytes.
 ///
@@ -91,27 +91,26 @@ impl Envelope {
 }
 
 impl Message {
-    /// How many bytes of updates can still be added to this message when `sender` sends it.
+    /// How many bytes of updates can still be added to this message when `sender` sends it; an
+    /// update takes [`Update::encoded_len`].
     ///
-    /// An update takes [`Update::encoded_len`](crate::Update::encoded_len) bytes, and a message
-    /// carries at most [`MAX_UPDATES`] of them.
+    /// 0 when it carries [`MAX_UPDATES`] already.
     #[must_use]
     pub fn room(&self, sender: NodeId, boot: Boot) -> usize {
+        if self.updates().len() >= MAX_UPDATES {
+            return 0;
+        }
         MAX_DATAGRAM.saturating_sub(datagram_len(sender, boot, self))
     }
 
     /// The updates that this message carries.
     #[must_use]
-    pub fn updates(&self) -> &[crate::Update] {
-        self.update_list().map_or(&[], Vec::as_slice)
-    }
-
-    fn update_list(&self) -> Option<&Updates> {
+    pub fn updates(&self) -> &[Update] {
         match self {
-            Self::Ping(ping) => Some(&ping.updates),
-            Self::Ack(ack) => Some(&ack.updates),
-            Self::PingReq(request) => Some(&request.updates),
-            Self::Gossip(gossip) => Some(&gossip.updates),
+            Self::Ping(ping) => &ping.updates,
+            Self::Ack(ack) => &ack.updates,
+            Self::PingReq(request) => &request.updates,
+            Self::Gossip(gossip) => &gossip.updates,
             Self::Nack(_)
             | Self::RelayedAck(_)
             | Self::Pull(_)
@@ -124,7 +123,7 @@ impl Message {
             | Self::Release(_)
             | Self::Inquire(_)
             | Self::Report(_)
-            | Self::StepDown(_) => None,
+            | Self::StepDown(_) => &[],
         }
     }
 }
