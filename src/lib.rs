@@ -5,4 +5,5 @@ pub mod election;
 pub mod membership;
 pub mod node;
 pub mod rng;
+pub mod telemetry;
 pub mod time;
