@@ -73,7 +73,9 @@ impl Timer {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        Ok(Self(tokio::io::unix::AsyncFd::new(timer)?))
+        #[expect(deprecated, reason = "the safe form; an OwnedFd keeps what the other asks for")]
+        let timer = tokio::io::unix::AsyncFd::new(timer)?;
+        Ok(Self(timer))
     }
 
     /// Waits for so long.

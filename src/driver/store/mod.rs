@@ -6,14 +6,14 @@
 //!
 //! - `lock`: held with flock for the life of the process; its content is the holder's process id.
 //! - `votes`: two slots, see [`slot`].
-//! - the same-boot file, in the runtime folder: see [`promise`].
+//! - the same-boot file, in a folder that need not survive a reboot: see [`promise`].
 //!
 //! 1. One process at a time: the lock is taken before anything is read.
 //! 2. A store is empty or readable; one with content that makes no sense, or that a later version
 //!    wrote, ends the process rather than count as empty.
 //! 3. The new boot is on stable storage before the first datagram can leave: [`open`] returns after.
 //! 4. Only a store that lies where it was written, on the machine that wrote it, may release a
-//!    promise; a copied one frees nothing.
+//!    promise or believe the same-boot file; a copied one frees nothing.
 
 mod fields;
 mod promise;
@@ -22,7 +22,6 @@ pub mod worker;
 
 use core::fmt;
 use ringrift_wire::Boot;
-use rustix::fs::Access;
 use std::error::Error;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write as _};
@@ -225,11 +224,11 @@ pub struct Start {
 }
 
 /// Opens the store in `data_dir`, makes it if there is none, and makes the new boot durable. The
-/// same-boot file goes into `runtime_dir`.
+/// same-boot file is `promise_path`; where its folder cannot be made, a restart abstains.
 ///
 /// # Errors
 /// The store is locked, damaged, newer, or the disk refuses; see [`StoreError`].
-pub fn open(data_dir: &Path, runtime_dir: &Path, start: &Start) -> Result<Opened, StoreError> {
+pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opened, StoreError> {
     make_private_dir(data_dir)?;
     let lock = lock(data_dir)?;
     let path = data_dir.join("votes");
@@ -239,7 +238,9 @@ pub fn open(data_dir: &Path, runtime_dir: &Path, start: &Start) -> Result<Opened
     let boot =
         Boot { sequence: start.unix_seconds.max(stored.saturating_add(1)), nonce: start.nonce };
     let (slots, promise, may_release) = match found {
-        Some(found) => reopen(found, boot, runtime_dir, start).map_err(io_error("write", &path))?,
+        Some(found) => {
+            reopen(found, boot, promise_path, start).map_err(io_error("write", &path))?
+        }
         None => {
             let slots = create(data_dir, &path, boot, start.machine)?;
             (slots, RestoredPromise::Unknown { last_possible: start.now }, false)
@@ -247,8 +248,11 @@ pub fn open(data_dir: &Path, runtime_dir: &Path, start: &Start) -> Result<Opened
     };
     let newest = slots.newest();
     let restored = Restored { record: newest.record, promise, may_release };
-    let promise_path = promise_path(runtime_dir, newest.place);
-    let mut promise_file = PromiseFile::new(promise_path, start.machine.kernel_boot, boot);
+    if let Some(dir) = promise_path.parent() {
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    }
+    let kernel_boot = start.machine.kernel_boot;
+    let mut promise_file = PromiseFile::new(promise_path.to_path_buf(), kernel_boot, boot);
     // What a failure leaves behind names the predecessor's nonce, which nobody believes any more.
     let _ = promise_file.write(&promise);
     Ok(Opened { store: Store { slots, promise: promise_file, _lock: lock }, boot, restored })
@@ -289,7 +293,7 @@ fn read_slots(path: &Path) -> Result<Option<Found>, StoreError> {
 fn reopen(
     found: Found,
     boot: Boot,
-    runtime_dir: &Path,
+    promise_path: &Path,
     start: &Start,
 ) -> io::Result<(Slots<File>, RestoredPromise, bool)> {
     let Found { file, place, index, slot } = found;
@@ -298,11 +302,11 @@ fn reopen(
         (Some(then), Some(now)) => then != now,
         _ => false,
     };
-    let same_boot_file =
-        promise::read(&promise_path(runtime_dir, place), start.machine.kernel_boot, slot.boot);
-    let promise = same_boot_file.unwrap_or(RestoredPromise::Unknown {
-        last_possible: if may_release && rebooted { Instant::ZERO } else { start.now },
-    });
+    let last_possible = if may_release && rebooted { Instant::ZERO } else { start.now };
+    let promise = may_release
+        .then(|| promise::read(promise_path, start.machine.kernel_boot, slot.boot))
+        .flatten()
+        .unwrap_or(RestoredPromise::Unknown { last_possible });
     let mut slots = Slots::new(file, index, slot);
     slots.harden()?;
     slots.write(|next| {
@@ -345,10 +349,6 @@ fn create(
 fn place_of(file: &File, path: &Path) -> Result<Place, StoreError> {
     let metadata = file.metadata().map_err(io_error("look at", path))?;
     Ok(Place { device: metadata.dev(), inode: metadata.ino() })
-}
-
-fn promise_path(runtime_dir: &Path, place: Place) -> PathBuf {
-    runtime_dir.join(format!("{:x}-{:x}.promise", place.device, place.inode))
 }
 
 fn make_private_dir(path: &Path) -> Result<(), StoreError> {
@@ -398,23 +398,6 @@ fn lock(data_dir: &Path) -> Result<File, StoreError> {
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(io_error("write", &path))?;
     Ok(file)
-}
-
-/// The folder of the same-boot file: `/run/ringrift-p2p`, else one in `XDG_RUNTIME_DIR`, else the
-/// data folder. The first that this process may write into is taken.
-#[must_use]
-pub fn runtime_dir(data_dir: &Path, xdg_runtime_dir: Option<&Path>) -> PathBuf {
-    let candidates = [Some(Path::new("/run")), xdg_runtime_dir];
-    for parent in candidates.into_iter().flatten().filter(|parent| parent.is_absolute()) {
-        let dir = parent.join("ringrift-p2p");
-        let _ = DirBuilder::new().mode(0o700).create(&dir);
-        let usable =
-            dir.is_dir() && rustix::fs::access(&dir, Access::WRITE_OK | Access::EXEC_OK).is_ok();
-        if usable {
-            return dir;
-        }
-    }
-    data_dir.to_path_buf()
 }
 
 #[cfg(test)]

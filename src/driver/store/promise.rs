@@ -60,9 +60,11 @@ impl PromiseFile {
             return Ok(());
         }
         self.open = None;
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let Err(error) = fs::remove_file(&self.path) else { return Ok(()) };
+        // A read-only file system says so even of a file that is not there.
+        match fs::symlink_metadata(&self.path) {
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
         }
     }
 

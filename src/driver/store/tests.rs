@@ -17,7 +17,6 @@ impl Bench {
         let now = Instant::from_nanos(50_000_000_000);
         let start = Start { machine, now, unix_seconds: 1_000, nonce: 100 };
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("run")).unwrap();
         Self { dir, start }
     }
 
@@ -31,7 +30,7 @@ impl Bench {
 
     fn open_in(&mut self, data_dir: &Path) -> Result<Opened, StoreError> {
         self.start.nonce += 1;
-        open(data_dir, &self.dir.path().join("run"), &self.start)
+        open(data_dir, &self.dir.path().join("run/promise"), &self.start)
     }
 
     fn open(&mut self) -> Result<Opened, StoreError> {
