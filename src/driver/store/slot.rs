@@ -65,17 +65,6 @@ pub(super) struct Slot {
     pub(super) record: Option<VoteRecord>,
 }
 
-/// What the bytes of one slot are.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Never written, torn or damaged.
-    Nothing,
-    /// Written by a later version of this program.
-    Newer(u32),
-    /// A slot.
-    Slot(Slot),
-}
-
 /// The bytes of a slot.
 pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
     let mut bytes = [0; SLOT];
@@ -102,19 +91,22 @@ pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
     bytes
 }
 
-/// What these bytes say.
-pub(super) fn decode(bytes: &[u8]) -> Found {
+/// What these bytes say; nothing when they were never written, are torn or damaged.
+///
+/// # Errors
+/// The format version of a later program.
+pub(super) fn decode(bytes: &[u8]) -> Result<Option<Slot>, u32> {
     if bytes.len() != SLOT || !is_sealed(bytes) {
-        return Found::Nothing;
+        return Ok(None);
     }
     let mut from = Reader(bytes);
     if from.bytes() != Some(*MAGIC) {
-        return Found::Nothing;
+        return Ok(None);
     }
     match from.u32() {
-        Some(VERSION) => fields(&mut from).map_or(Found::Nothing, Found::Slot),
-        Some(newer) if newer > VERSION => Found::Newer(newer),
-        _ => Found::Nothing,
+        Some(VERSION) => Ok(fields(&mut from)),
+        Some(newer) if newer > VERSION => Err(newer),
+        _ => Ok(None),
     }
 }
 
@@ -206,14 +198,10 @@ pub(super) fn newest(content: &[u8]) -> Result<Option<(u64, Slot)>, u32> {
     let mut newest: Option<(u64, Slot)> = None;
     for index in 0..2_u8 {
         let at = usize::from(index) * STRIDE;
-        match decode(content.get(at..at + SLOT).unwrap_or_default()) {
-            Found::Nothing => {}
-            Found::Newer(version) => return Err(version),
-            Found::Slot(slot) => {
-                if newest.is_none_or(|(_, best)| best.sequence < slot.sequence) {
-                    newest = Some((u64::from(index), slot));
-                }
-            }
+        if let Some(slot) = decode(content.get(at..at + SLOT).unwrap_or_default())?
+            && newest.is_none_or(|(_, best)| best.sequence < slot.sequence)
+        {
+            newest = Some((u64::from(index), slot));
         }
     }
     Ok(newest)
@@ -277,7 +265,7 @@ mod tests {
             ..slot(1)
         };
         for slot in [slot(1), bare, Slot { record: None, ..slot(2) }] {
-            assert_eq!(decode(&encode(&slot)), Found::Slot(slot));
+            assert_eq!(decode(&encode(&slot)), Ok(Some(slot)));
         }
     }
 
@@ -297,7 +285,7 @@ mod tests {
         for at in 0..SLOT {
             let mut bytes = encode(&slot(1));
             bytes[at] ^= 0x10;
-            assert_eq!(decode(&bytes), Found::Nothing, "byte {at}");
+            assert_eq!(decode(&bytes), Ok(None), "byte {at}");
         }
     }
 
@@ -329,7 +317,7 @@ mod tests {
         bytes[8] = 2;
         let sum = crc32fast::hash(&bytes[..SLOT - 4]);
         bytes[SLOT - 4..].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(decode(&bytes), Found::Newer(2));
+        assert_eq!(decode(&bytes), Err(2));
         let mut file = vec![0; FILE];
         file[..SLOT].copy_from_slice(&encode(&slot(9)));
         file[STRIDE..STRIDE + SLOT].copy_from_slice(&bytes);

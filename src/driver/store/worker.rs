@@ -114,7 +114,7 @@ impl<D: Disk> Worker<D> {
         kinds.truncate(2);
         for kind in kinds {
             let of_kind = || batch.iter().filter(|request| is_record(request) == kind);
-            let Some(newest) = of_kind().last() else { continue };
+            let Some(newest) = of_kind().next_back() else { continue };
             let (took, error) = self.write(*newest);
             let done = error.is_none();
             let told = of_kind().map(|request| Answer {
