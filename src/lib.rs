@@ -1,4 +1,5 @@
 //! ringrift-p2p.
+pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod election;
