@@ -16,6 +16,7 @@ pub mod engine;
 pub mod entropy;
 pub mod peers;
 pub mod ports;
+pub mod start;
 pub mod store;
 pub mod udp;
 
