@@ -1,5 +1,9 @@
 //! Who leads: Bully under a voter quorum.
 
+pub mod ballot;
+pub mod core;
+pub mod genesis;
+pub mod lease;
 pub mod params;
 pub mod quorum;
 pub mod record;

@@ -6,11 +6,11 @@ pub mod status;
 use core::net::SocketAddr;
 use ringrift_wire::{Boot, Envelope, Message, NodeId};
 
-use crate::election::record::{Promise, VoteRecord};
 use crate::election::{self, VoterSet};
 use crate::membership;
 use crate::time::Instant;
 
+pub use crate::election::record::Write;
 pub use event::Event;
 pub use status::Status;
 
@@ -121,15 +121,6 @@ pub enum Output {
         /// The answer.
         reply: Reply,
     },
-}
-
-/// What to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// The durable record, into the next slot, with fdatasync.
-    Record(VoteRecord),
-    /// The promise of this kernel boot, without; where it cannot be written it is removed.
-    Promise(Promise),
 }
 
 /// The answer to a [`Command`].
