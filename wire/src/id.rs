@@ -14,6 +14,9 @@ use core::str::FromStr;
 /// The longest node name, in bytes.
 pub(crate) const MAX_ID: usize = 63;
 
+/// What bincode's error says when a name is none; the codec tells it from other errors by this.
+pub(crate) const BAD_NAME: &str = "bad node name";
+
 /// Operator-given stable name of a node, such as `hetzner-cpu1`.
 ///
 /// 1 to 63 bytes of `[A-Za-z0-9._-]`. The value is stored inline, so it is `Copy` and a datagram is
@@ -142,12 +145,12 @@ impl<Context> Decode<Context> for NodeId {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
         let len = usize::from(u8::decode(decoder)?);
         if len > MAX_ID {
-            return Err(DecodeError::Other("node name too long"));
+            return Err(DecodeError::Other(BAD_NAME));
         }
         decoder.claim_bytes_read(len)?;
         let mut bytes = [0; MAX_ID];
         decoder.reader().read(&mut bytes[..len])?;
-        Self::from_bytes(&bytes[..len]).map_err(|_| DecodeError::Other("bad node name"))
+        Self::from_bytes(&bytes[..len]).map_err(|_| DecodeError::Other(BAD_NAME))
     }
 }
 
@@ -169,4 +172,31 @@ pub struct Boot {
     pub sequence: u64,
     /// 64 random bits.
     pub nonce: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_1_to_63_bytes_of_letters_digits_and_three_signs() {
+        let longest = "a".repeat(MAX_ID);
+        for good in ["a", "hetzner-cpu1", "A.b_c-9", longest.as_str()] {
+            assert_eq!(good.parse::<NodeId>().unwrap().as_str(), good);
+        }
+        assert_eq!("".parse::<NodeId>(), Err(NodeIdError::Empty));
+        assert_eq!("a".repeat(64).parse::<NodeId>(), Err(NodeIdError::TooLong(64)));
+        for (bad, at) in [("a b", 1), ("/a", 0), ("ab\u{e9}", 2), ("a\n", 1), ("a\0", 1)] {
+            assert_eq!(bad.parse::<NodeId>(), Err(NodeIdError::BadByte(at)));
+        }
+    }
+
+    #[test]
+    fn names_are_ordered_as_text() {
+        let name = |text: &str| text.parse::<NodeId>().unwrap();
+        assert!(name("a") < name("aa"));
+        assert!(name("aa") < name("b"));
+        assert!(name("Z") < name("a"));
+        assert_eq!(name("n1").cmp(&name("n1")), Ordering::Equal);
+    }
 }

@@ -1,23 +1,14 @@
 //! Messages: what the protocol says, as typed values.
 //!
 //! Kinds and fields are append-only. Every election message names the voter set it was sent under;
-//! the sender's nonce is in the header of every datagram.
+//! the sender's nonce is in the header of every datagram. The order of the fields here is their
+//! order on the wire, but for what is carried along with [`Ping`], [`Ack`], [`PingReq`] and
+//! [`Gossip`]: that comes last, as `piggyback.rs` says.
 
 use bincode::{Decode, Encode};
 use core::net::SocketAddr;
 
 use crate::{Boot, NodeId, Updates};
-
-/// A message and who says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    /// The node that sent it.
-    pub sender: NodeId,
-    /// The process start of that node.
-    pub boot: Boot,
-    /// What it says.
-    pub message: Message,
-}
 
 /// Everything that one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,7 +50,7 @@ pub enum Message {
 }
 
 /// SWIM's ping [SWIM §3.1].
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ping {
     /// Echoed by the ack.
     pub number: u32,
@@ -74,7 +65,7 @@ pub struct Ping {
 }
 
 /// The answer to a ping.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ack {
     /// The number of the ping.
     pub number: u32,
@@ -87,7 +78,7 @@ pub struct Ack {
 }
 
 /// SWIM's ping-req: ask a third member to ping for us.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PingReq {
     /// Echoed by the relayed ack or the nack.
     pub number: u32,
@@ -122,7 +113,7 @@ pub struct RelayedAck {
 }
 
 /// Rumours without a question.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gossip {
     /// What the sender knows of the leader, when that is news.
     pub beacon: Option<Beacon>,

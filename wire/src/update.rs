@@ -3,9 +3,9 @@
 use bincode::{Decode, Encode};
 use core::net::SocketAddr;
 
-use crate::NodeId;
+use crate::{NodeId, codec};
 
-/// The most updates that one message carries.
+/// The most updates that one message carries: what six bits can count, and a whole small cluster.
 pub const MAX_UPDATES: usize = 32;
 
 /// What a rumour says of a member.
@@ -32,7 +32,8 @@ pub enum MemberState {
 pub struct Update {
     /// Whom it is about.
     pub member: NodeId,
-    /// Where that member takes datagrams.
+    /// Where that member takes datagrams. An IPv6 address with a scope or a flow label means
+    /// nothing on another machine and is not encoded.
     pub address: SocketAddr,
     /// The sequence of the boot that the rumour is about.
     pub sequence: u64,
@@ -42,5 +43,13 @@ pub struct Update {
     pub state: MemberState,
 }
 
-/// A bounded list of rumours, at most [`MAX_UPDATES`].
+/// A list of rumours; a message with more than [`MAX_UPDATES`] of them is not encoded.
 pub type Updates = Vec<Update>;
+
+impl Update {
+    /// How many bytes of a datagram this rumour takes: at least 11.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        codec::encoded_len(self)
+    }
+}
