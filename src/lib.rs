@@ -1,4 +1,5 @@
 //! ringrift-p2p.
+pub mod cli;
 pub mod config;
 pub mod election;
 pub mod membership;

@@ -1,13 +1,54 @@
 //! The configuration of a cluster, read from YAML and checked as a whole.
 //!
-//! The raw mirror of the file is private; what the rest of the house sees is the checked value
-//! below. Every rule of a file is stated in the one conversion between the two.
+//! Decides what a file may say and what it means: the raw mirror of the file is private, the rest of
+//! the house sees the checked [`Config`], and every rule stands in the one conversion between the
+//! two. Decides too where the file is, which of its hosts this machine is, where its state lives, and
+//! what numbers the protocol is given. Does not decide what to do about a warning, and logs nothing:
+//! errors, warnings and foreign keys are values.
+//!
+//! Invariants:
+//!
+//! 1. All broken rules of a file are reported together, each with its key, its line and column where
+//!    it has one, and what to do.
+//! 2. A key of ours that is misspelled inside our sections is an error; a foreign key at the top level
+//!    or under a host never is.
+//! 3. [`Config::to_yaml`] gives a text that loads as the same configuration.
+
+mod convert;
+mod error;
+mod file;
+pub mod identity;
+mod loopback;
+mod params;
+mod raw;
+mod section;
+mod yaml;
 
 use core::net::IpAddr;
 use core::time::Duration;
 use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+pub use convert::{MAX_VOTERS, parse};
+pub use error::{ConfigError, ConfigErrors, Position, Warning};
+pub use file::{MAX_FILE_BYTES, Surroundings, data_dir, find, load, open, promise_file};
+pub use loopback::{Layout, loopback, on_loopback};
+pub use params::{Derived, derived, node_params, places};
+
+/// The port of gossip (UDP) and HTTP (TCP) where the file names no other.
+pub const DEFAULT_PORT: u16 = 8770;
+
+/// A configuration as it was read, with what is to be said about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The checked configuration.
+    pub config: Config,
+    /// What an operator should be told at start.
+    pub warnings: Vec<Warning>,
+    /// Paths of the keys that are not ours, in the order of the file; worth one line at debug.
+    pub foreign: Vec<String>,
+}
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +57,7 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// Hash over the bytes of the file, 16 hex digits, for `/status`.
     pub hash: String,
-    /// Name of the cluster.
+    /// Name of the cluster; its hash is in every datagram.
     pub cluster: String,
     /// The voters, in the order of the file.
     pub voters: Vec<NodeId>,
@@ -30,9 +71,11 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// HTTP server of a host that does not say otherwise.
     pub http: Http,
-    /// Every host of the file, voters included.
+    /// Every host of the file, voters included: a voter without an entry has its own name as
+    /// address and the default port.
     pub hosts: BTreeMap<NodeId, Host>,
-    /// Where the vote store lives; `None` for the default of the user.
+    /// Folder that holds the state folder of each node (`<data_dir>/<id>`); `None` for the default of
+    /// the user. See [`data_dir`].
     pub data_dir: Option<PathBuf>,
 }
 
@@ -95,10 +138,13 @@ pub struct Host {
     pub address: Address,
     /// UDP port of its gossip.
     pub port: u16,
-    /// TCP port of its HTTP server.
+    /// TCP port of its HTTP server: its `http.port`, else the file's, else its gossip port.
     pub http_port: u16,
-    /// Address that its sockets bind, when not decided by `address`.
+    /// Address that its gossip socket binds, when not decided by `address`.
     pub bind: Option<IpAddr>,
+    /// Address that its HTTP server binds: its `http.bind`, else its `bind`, else the file's
+    /// `http.bind`, when not decided by `address`.
+    pub http_bind: Option<IpAddr>,
     /// Its place among the voters.
     pub priority: HostPriority,
     /// Description of its GPU; `None` without one.
@@ -107,11 +153,13 @@ pub struct Host {
     pub tailscale_ip: Option<String>,
 }
 
-/// The configured place of a voter.
+/// The configured place of a voter; [`HostPriority::Unnumbered`] on a host that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostPriority {
-    /// 1 is best; the voters without a number follow the numbered ones in list order.
+    /// 1 is best.
     Order(u16),
+    /// After the numbered ones, in list order.
+    Unnumbered,
     /// Votes and never leads.
     Never,
 }

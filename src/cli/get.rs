@@ -1,0 +1,147 @@
+//! One HTTP GET, for commands that ask a node.
+
+use core::time::Duration;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use std::io;
+use tokio::net::TcpStream;
+
+use crate::config::DEFAULT_PORT;
+
+/// How long a node may take to answer.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest answer, in bytes.
+const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum GetError {
+    /// The URL is none that this client can ask.
+    Url(String),
+    /// There is no connection.
+    Connect(io::Error),
+    /// The answer is not one of HTTP.
+    Http(String),
+    /// Nothing came within [`TIMEOUT`].
+    Timeout,
+}
+
+/// Where a node listens, from what a person typed: `http://host:8770`, `host:8770`, `host`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Base {
+    host: String,
+    port: u16,
+}
+
+impl Base {
+    /// Reads a URL; a path is not used.
+    pub(super) fn parse(url: &str) -> Result<Self, GetError> {
+        let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let uri: Uri = full.parse().map_err(|error| GetError::Url(format!("{error}")))?;
+        if uri.scheme_str() != Some("http") {
+            return Err(GetError::Url(String::from("only http:// is spoken here")));
+        }
+        let Some(host) = uri.host().filter(|host| !host.is_empty()) else {
+            return Err(GetError::Url(String::from("it names no host")));
+        };
+        Ok(Self { host: host.to_owned(), port: uri.port_u16().unwrap_or(DEFAULT_PORT) })
+    }
+
+    /// As it goes into the `Host` header.
+    pub(super) fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+/// Asks for one path and waits for the whole answer, of whatever status.
+pub(super) fn get(base: &Base, path: &str) -> Result<(StatusCode, Bytes), GetError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(GetError::Connect)?;
+    runtime.block_on(async {
+        tokio::time::timeout(TIMEOUT, exchange(base, path)).await.map_err(|_| GetError::Timeout)?
+    })
+}
+
+async fn exchange(base: &Base, path: &str) -> Result<(StatusCode, Bytes), GetError> {
+    let http = |error: hyper::Error| GetError::Http(error.to_string());
+    let host = base.host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, base.port)).await.map_err(GetError::Connect)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+    let request = Request::get(path)
+        .header("host", base.authority())
+        .header("connection", "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| GetError::Url(error.to_string()))?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(http)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+        let body = body.map_err(|error| GetError::Http(error.to_string()))?;
+        Ok((status, body.to_bytes()))
+    };
+    // The connection must be driven while the answer is awaited; its own end decides nothing.
+    tokio::pin!(answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    fn served(reply: &'static [u8]) -> Result<(StatusCode, Bytes), GetError> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = Base::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1_024];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(reply).unwrap();
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        });
+        let answer = get(&base, "/status");
+        let request = server.join().unwrap();
+        assert!(request.starts_with("GET /status HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains(&base.authority()), "{request}");
+        answer
+    }
+
+    #[test]
+    fn an_answer_is_read_whole() {
+        let (status, body) =
+            served(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbody").unwrap();
+        assert_eq!((status.as_u16(), &body[..]), (503, &b"body"[..]));
+        assert!(matches!(served(b"SSH-2.0-OpenSSH\r\n"), Err(GetError::Http(_))));
+        let cut = served(b"HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\nbody");
+        assert!(matches!(cut, Err(GetError::Http(_))), "{cut:?}");
+    }
+
+    #[test]
+    fn a_url_may_be_short() {
+        let authority = |url| Base::parse(url).map(|base| base.authority()).ok();
+        assert_eq!(authority("http://a:1/status").as_deref(), Some("a:1"));
+        assert_eq!(authority("a").as_deref(), Some("a:8770"));
+        assert_eq!(authority("127.0.0.2:99").as_deref(), Some("127.0.0.2:99"));
+        assert_eq!(authority("http://[::1]:5").as_deref(), Some("[::1]:5"));
+        assert_eq!(authority("https://a"), None);
+        assert_eq!(authority(""), None);
+    }
+
+    #[test]
+    fn a_closed_port_is_a_connection_error() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let base = Base::parse(&format!("127.0.0.1:{port}")).unwrap();
+        assert!(matches!(get(&base, "/status"), Err(GetError::Connect(_))));
+    }
+}

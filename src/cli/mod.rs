@@ -1,0 +1,135 @@
+//! The command line: one file per subcommand.
+//!
+//! Decides what a person types and what the program ends with; what a command does is its own file's
+//! matter, and how a node runs the driver's.
+
+pub mod check;
+pub mod cluster;
+pub mod exit;
+mod get;
+pub mod run;
+pub mod status;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Write as _};
+
+pub use exit::{Exit, Failure};
+
+const LONG_ABOUT: &str = "\
+Gossip membership and exactly one leader among designated voters.
+
+Every node keeps the list of who is alive by UDP gossip. The voters of the configuration elect one \
+leader under a strict majority and a lease, so that two never lead at once. State, metrics and an \
+election trigger are served over HTTP on the port of the gossip, 8770 by default.";
+
+const AFTER_LONG_HELP: &str = "\
+Configuration file: --config, else RINGRIFT_CONFIG, else ./config/distributed_hosts.yaml, else \
+/etc/ringrift/distributed_hosts.yaml. Lengths of time in it are whole seconds, or texts with a unit \
+such as 250ms, 1.5s or 2m.
+
+Exit codes:
+   0  done; a node stopped in good order
+  64  wrong arguments or a wrong configuration
+  69  an address cannot be bound; `status`: the node cannot be reached
+  70  an invariant was broken: a bug
+  74  the vote store cannot be locked, read or written
+
+Environment: RINGRIFT_CONFIG, RINGRIFT_NODE_ID, RINGRIFT_LOG (a tracing filter, such as info or \
+ringrift_p2p=debug).";
+
+/// The arguments of the program.
+#[derive(Debug, Parser)]
+#[command(name = "ringrift-p2p", version, about, long_about = LONG_ABOUT)]
+#[command(after_long_help = AFTER_LONG_HELP, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one node until it is told to stop (SIGTERM or SIGINT)
+    Run(run::RunArgs),
+    /// Run every voter of a configuration on this machine, as child processes
+    Cluster(cluster::ClusterArgs),
+    /// Check a configuration and print what it comes to
+    Check(check::CheckArgs),
+    /// Ask a node who leads and who is alive
+    Status(status::StatusArgs),
+}
+
+/// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
+/// and says how to end.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors. A reader that has gone away is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success };
+        }
+    };
+    let done = match arguments.command {
+        Command::Run(args) => run::run(args),
+        Command::Cluster(args) => cluster::run(args),
+        Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
+        Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
+    };
+    match done {
+        Ok(()) => Exit::Success,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            failure.exit
+        }
+    }
+}
+
+/// Writes to standard output; a reader that closes it early, like `head`, is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Unavailable, format!("cannot write the answer: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn exit_of(line: &str) -> u8 {
+        main(line.split(' ').map(OsString::from)).code()
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_exits_64_and_help_0() {
+        assert_eq!(exit_of("ringrift-p2p --help"), 0);
+        assert_eq!(exit_of("ringrift-p2p --version"), 0);
+        assert_eq!(exit_of("ringrift-p2p help check"), 0);
+        assert_eq!(exit_of("ringrift-p2p"), 64);
+        assert_eq!(exit_of("ringrift-p2p runn"), 64);
+        assert_eq!(exit_of("ringrift-p2p check --what"), 64);
+        assert_eq!(exit_of("ringrift-p2p check --config /nowhere/at.yaml"), 64);
+    }
+
+    #[test]
+    fn every_argument_has_a_long_help() {
+        for command in Arguments::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{argument}");
+            }
+        }
+    }
+}

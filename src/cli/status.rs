@@ -1,0 +1,325 @@
+//! `status`: what one node says of the cluster, for a person.
+//!
+//! A cluster without a leader is an answer, not a failure: the reason is printed and the exit code is
+//! 0. Scripts ask `GET /leader` or `GET /ready`, or read `--json`.
+
+use clap::Args;
+use core::fmt::{self, Write as _};
+use hyper::StatusCode;
+use serde_json::Value;
+use std::io::ErrorKind;
+
+use super::exit::{Exit, Failure};
+use super::get::{Base, GetError, TIMEOUT, get};
+
+/// The arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Where the node listens; http:// and the port 8770 may be left out
+    ///
+    /// A node without a leader answers too: the reason is printed, and the exit code is 0. It is 69
+    /// when there is no answer within 5 seconds, or none that a node would give.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8770")]
+    pub url: String,
+    /// Print the node's /status as it is
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The text to print.
+///
+/// # Errors
+/// 64: the URL is not one. 69: the node cannot be reached, or what answers is no node.
+pub fn run(args: &StatusArgs) -> Result<String, Failure> {
+    let base = Base::parse(&args.url).map_err(|error| failure(&args.url, &error))?;
+    let ask = |path| get(&base, path).map_err(|error| failure(&base.authority(), &error));
+    let (code, body) = ask("/status")?;
+    let stranger = |what: String| {
+        let at = base.authority();
+        let remedy = "is it another program's port?";
+        Failure::new(Exit::Unavailable, format!("{at} does not answer as a node: {what}; {remedy}"))
+    };
+    if code != StatusCode::OK {
+        return Err(stranger(format!("GET /status gives {code}")));
+    }
+    let status: Value = serde_json::from_slice(&body)
+        .map_err(|error| stranger(format!("/status is not JSON: {error}")))?;
+    if !status["node_id"].is_string() {
+        return Err(stranger(String::from("/status has no node_id")));
+    }
+    if args.json {
+        return Ok(String::from_utf8_lossy(&body).trim_end().to_owned() + "\n");
+    }
+    // Ranks and history only: their absence is no reason to say nothing.
+    let election = ask("/election/status")
+        .ok()
+        .and_then(|(_, body)| serde_json::from_slice(&body).ok())
+        .unwrap_or(Value::Null);
+    let mut text = String::new();
+    render(&mut text, &status, &election)
+        .map_err(|error| Failure::new(Exit::Invariant, error.to_string()))?;
+    Ok(text)
+}
+
+/// What to tell a person about a node that does not answer.
+fn failure(at: &str, error: &GetError) -> Failure {
+    let (exit, message) = match error {
+        GetError::Url(problem) => {
+            (Exit::Usage, format!("`{at}` is no URL to ask: {problem}; write http://HOST:PORT"))
+        }
+        GetError::Connect(error) if error.kind() == ErrorKind::ConnectionRefused => (
+            Exit::Unavailable,
+            format!(
+                "nothing listens on {at}; start the node there, or name another with --url (a node \
+                 whose address is a loopback one listens on that address only)"
+            ),
+        ),
+        GetError::Connect(error) => (
+            Exit::Unavailable,
+            format!("{at} cannot be reached: {error}; check the name, the route and the firewall"),
+        ),
+        GetError::Http(error) => {
+            (Exit::Unavailable, format!("{at} does not answer as a node: {error}"))
+        }
+        GetError::Timeout => (
+            Exit::Unavailable,
+            format!(
+                "{at} gave no answer within {} s; the host is down, the port is filtered, or the \
+                 process is stopped",
+                TIMEOUT.as_secs()
+            ),
+        ),
+    };
+    Failure::new(exit, message)
+}
+
+fn render(out: &mut String, status: &Value, election: &Value) -> fmt::Result {
+    let text = |key: &str| shown(&status[key]);
+    let up = seconds(&status["uptime_seconds"]);
+    writeln!(
+        out,
+        "node     {} ({}), up {up}, version {}",
+        text("node_id"),
+        text("role"),
+        text("version")
+    )?;
+    match status["leader_id"].as_str() {
+        Some(leader) => {
+            write!(out, "leader   {leader} in term {}", text("term"))?;
+            if status["effective_leader_id"].is_null() {
+                write!(out, ", suspected")?;
+            }
+            if let Some(since) = since(election, leader, &status["term"]) {
+                write!(out, ", since {since}")?;
+            }
+            if status["is_leader"] == true {
+                write!(out, ", lease {} left", seconds(&status["lease_ttl"]))?;
+            }
+            writeln!(out)?;
+        }
+        None => {
+            let reason = status["no_leader_reason"].as_str().unwrap_or("the node gives no reason");
+            writeln!(out, "leader   none: {reason}")?;
+        }
+    }
+    let alive = text("voters_alive");
+    let verdict = if status["voter_quorum_ok"] == true { "enough" } else { "NOT enough" };
+    let all = status["voters"].as_object().map_or(0, |voters| voters.len());
+    writeln!(
+        out,
+        "quorum   {} of {all} voters; {alive} alive, {verdict}",
+        text("voter_quorum_size")
+    )?;
+    writeln!(
+        out,
+        "peers    {} of {} alive, {} suspect, {} dead",
+        text("alive_peers"),
+        text("total_peers"),
+        text("suspect_peers"),
+        text("dead_peers")
+    )?;
+    if let Some(mismatch) = status["voter_config_mismatch"].as_array().filter(|ids| !ids.is_empty())
+    {
+        let ids: Vec<String> = mismatch.iter().map(shown).collect();
+        writeln!(out, "warning  other voter lists than this node's: {}", ids.join(", "))?;
+    }
+    out.push('\n');
+    table(out, &voter_rows(status, election))
+}
+
+/// When that leader won that term, as the history of elections has it.
+fn since(election: &Value, leader: &str, term: &Value) -> Option<String> {
+    let history = election["last_elections"].as_array()?;
+    let won = history.iter().find(|past| past["winner"] == leader && past["term"] == *term)?;
+    (!won["started_at"].is_null()).then(|| shown(&won["started_at"]))
+}
+
+/// One row per voter in the present order of priority, headings first.
+fn voter_rows(status: &Value, election: &Value) -> Vec<[String; 7]> {
+    let heading = ["VOTER", "STATE", "RANK", "RTT", "LAST SEEN", "TERM", "VOTED FOR"];
+    let mut rows = Vec::new();
+    let voters = status["voters"].as_object();
+    for (id, voter) in voters.into_iter().flatten() {
+        let is_self = voter["is_self"] == true;
+        let rank = rank(election, id).unwrap_or_else(|| voter["priority"].clone());
+        let mark = if status["leader_id"] == id.as_str() { " *" } else { "" };
+        let state = match voter["state"].as_str() {
+            Some(state) => state.to_owned(),
+            None if voter["alive"] == true => String::from("alive"),
+            None => String::from("dead"),
+        };
+        let rtt =
+            voter["rtt_ms"].as_f64().map_or_else(|| String::from("-"), |ms| format!("{ms:.1} ms"));
+        let seen =
+            if is_self { String::from("self") } else { seconds(&voter["last_seen_seconds"]) };
+        let row = [
+            format!("{id}{mark}"),
+            state,
+            shown(&rank),
+            rtt,
+            seen,
+            shown(&voter["term"]),
+            shown(&voter["voted_for"]),
+        ];
+        rows.push((rank.as_u64().unwrap_or(u64::MAX), row));
+    }
+    rows.sort();
+    core::iter::once(heading.map(String::from))
+        .chain(rows.into_iter().map(|(_, row)| row))
+        .collect()
+}
+
+fn rank(election: &Value, id: &str) -> Option<Value> {
+    let order = election["priority"].as_array()?;
+    let entry = order.iter().find(|entry| entry["node_id"] == id)?;
+    entry["rank"].is_u64().then(|| entry["rank"].clone())
+}
+
+/// Columns as wide as their widest cell.
+fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) -> fmt::Result {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            write!(line, "{cell:width$}  ")?;
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A JSON value in a line of text; what is absent is a dash. Control characters of whoever answered do
+/// not reach the terminal.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => String::from("-"),
+        Value::String(text) => text.chars().filter(|c| !c.is_control()).collect(),
+        other => other.to_string(),
+    }
+}
+
+/// Seconds in a form for people: `0.31 s`, `42 s`, `3m 12s`, `2h 5m`, `3d 4h`.
+fn seconds(value: &Value) -> String {
+    let Some(seconds) = value.as_f64() else { return String::from("-") };
+    let whole = seconds as u64;
+    match whole {
+        0..10 => format!("{seconds:.2} s"),
+        10..60 => format!("{whole} s"),
+        60..3_600 => format!("{}m {}s", whole / 60, whole % 60),
+        3_600..86_400 => format!("{}h {}m", whole / 3_600, whole % 3_600 / 60),
+        _ => format!("{}d {}h", whole / 86_400, whole % 86_400 / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status() -> Value {
+        json!({
+            "node_id": "a", "role": "leader", "is_leader": true, "leader_id": "a",
+            "effective_leader_id": "a", "term": 7, "lease_ttl": 0.31, "no_leader_reason": null,
+            "alive_peers": 1, "total_peers": 2, "suspect_peers": 0, "dead_peers": 1,
+            "voter_quorum_size": 2, "voters_alive": 2, "voter_quorum_ok": true, "version": "0.1.0",
+            "uptime_seconds": 192.4, "voter_config_mismatch": [],
+            "voters": {
+                "a": {"alive": true, "is_self": true, "state": "alive", "priority": 2, "term": 7},
+                "b": {"alive": true, "state": "alive", "priority": 1, "rtt_ms": 1.26,
+                      "last_seen_seconds": 0.2, "voted_for": "a", "term": 7},
+                "c": {"alive": false, "state": "dead", "priority": 3, "last_seen_seconds": 75.0},
+            },
+        })
+    }
+
+    fn rendered(status: &Value, election: &Value) -> String {
+        let mut text = String::new();
+        render(&mut text, status, election).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_person_sees_leader_quorum_peers_and_voters_in_their_order() {
+        let election = json!({
+            "priority": [{"node_id": "a", "rank": 1}, {"node_id": "b", "rank": 2}],
+            "last_elections": [
+                {"term": 8, "winner": null, "started_at": "later"},
+                {"term": 7, "winner": "a", "started_at": "2026-01-01T00:00:00Z"},
+            ],
+        });
+        assert_eq!(
+            rendered(&status(), &election),
+            "node     a (leader), up 3m 12s, version 0.1.0\n\
+             leader   a in term 7, since 2026-01-01T00:00:00Z, lease 0.31 s left\n\
+             quorum   2 of 3 voters; 2 alive, enough\n\
+             peers    1 of 2 alive, 0 suspect, 1 dead\n\
+             \n\
+             VOTER  STATE  RANK  RTT     LAST SEEN  TERM  VOTED FOR\n\
+             a *    alive  1     -       self       7     -\n\
+             b      alive  2     1.3 ms  0.20 s     7     a\n\
+             c      dead   3     -       1m 15s     -     -\n"
+        );
+    }
+
+    #[test]
+    fn without_a_leader_the_reason_is_told() {
+        let mut status = status();
+        status["leader_id"] = Value::Null;
+        status["no_leader_reason"] = json!("1 of 3 voters reachable, 2 needed");
+        status["voter_quorum_ok"] = json!(false);
+        let text = rendered(&status, &Value::Null);
+        assert!(text.contains("leader   none: 1 of 3 voters reachable, 2 needed\n"), "{text}");
+        assert!(text.contains("NOT enough"), "{text}");
+    }
+
+    #[test]
+    fn a_suspected_leader_and_other_voter_lists_are_told() {
+        let mut status = status();
+        status["effective_leader_id"] = Value::Null;
+        status["voter_config_mismatch"] = json!(["c"]);
+        let text = rendered(&status, &Value::Null);
+        assert!(text.contains("a in term 7, suspected"), "{text}");
+        assert!(text.contains("other voter lists than this node's: c"), "{text}");
+    }
+
+    #[test]
+    fn a_stranger_answer_never_breaks_the_terminal() {
+        assert_eq!(shown(&json!("a\u{1b}[2Jb\n")), "a[2Jb");
+        assert!(rendered(&json!({"node_id": "x"}), &json!([1])).contains("leader   none"));
+    }
+
+    #[test]
+    fn a_failure_says_what_to_do() {
+        let refused = GetError::Connect(ErrorKind::ConnectionRefused.into());
+        let told = failure("a:1", &refused);
+        assert_eq!(told.exit, Exit::Unavailable);
+        assert!(told.message.contains("start the node"), "{told}");
+        assert_eq!(failure("x", &GetError::Url("bad".into())).exit, Exit::Usage);
+        assert!(failure("a:1", &GetError::Timeout).message.contains("5 s"));
+    }
+}
