@@ -7,8 +7,8 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Boot, NodeId, Priority, VoterSetTag};
-use std::collections::BTreeMap;
 
+pub use crate::election::{Ballot, PastElection};
 use crate::time::Instant;
 
 /// The part that a node plays, as it stood when the status was taken.
@@ -157,34 +157,6 @@ pub struct PromiseStatus {
     pub to: NodeId,
     /// Until when.
     pub until: Instant,
-}
-
-/// How one voter answered in an election.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ballot {
-    /// It granted its vote.
-    Granted,
-    /// It refused.
-    Refused,
-    /// Nothing was heard.
-    Silent,
-}
-
-/// One election that this node stood in or saw won.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastElection {
-    /// The term.
-    pub term: u64,
-    /// Why it was held, in a word of a closed set; `observed` when another node stood.
-    pub cause: &'static str,
-    /// Who won; `None` when nobody did.
-    pub winner: Option<NodeId>,
-    /// When this node began to canvass, or saw the winner.
-    pub started_at: Instant,
-    /// From the first canvass to the decision; zero when another node stood.
-    pub took: Duration,
-    /// How each voter answered, as far as this node knows.
-    pub votes: BTreeMap<NodeId, Ballot>,
 }
 
 /// Counters since the start of the process.
