@@ -75,13 +75,12 @@ impl Node {
             evidence_window: (h * 2).max(interval.saturating_mul(voters.saturating_mul(2))),
             seed: params.seed,
         };
-        let voters_at =
-            peers.iter().filter(|peer| set.contains(peer.id)).filter_map(|p| Some((p.id, p.address?)));
-        let seed = |peer: &Peer| Seed {
-            id: peer.id,
-            address: peer.address,
-            voter: set.contains(peer.id),
-        };
+        let voters_at = peers
+            .iter()
+            .filter(|peer| set.contains(peer.id))
+            .filter_map(|p| Some((p.id, p.address?)));
+        let seed =
+            |peer: &Peer| Seed { id: peer.id, address: peer.address, voter: set.contains(peer.id) };
         let me = Myself { id, boot, address, incarnation: 0, voter: set.contains(id) };
         let seeds = peers.iter().map(seed).collect();
         let mut node = Self {
@@ -302,7 +301,9 @@ impl Node {
             election::Event::LeaderChanged { .. } | election::Event::TermRaised { .. } => {
                 self.beacons.news(self.membership.members().count());
                 let leads = self.machine.leads(self.now);
-                let Some(beacon) = self.machine.to_beacon(self.now).filter(|_| leads) else { return };
+                let Some(beacon) = self.machine.to_beacon(self.now).filter(|_| leads) else {
+                    return;
+                };
                 let observer = |m: &&membership::Member| !m.voter && m.health.is_reachable();
                 let observers = self.membership.members().filter(observer);
                 let told: Vec<SocketAddr> = observers.filter_map(|m| m.address).collect();

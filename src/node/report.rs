@@ -129,11 +129,18 @@ impl Node {
         if self.machine.is_stopping() {
             return "this node is stopping".to_owned();
         }
-        let other_sets: Vec<NodeId> =
-            self.machine.voters().iter().filter(|(_, v)| v.set_mismatch).map(|(id, _)| id).collect();
+        let other_sets: Vec<NodeId> = self
+            .machine
+            .voters()
+            .iter()
+            .filter(|(_, v)| v.set_mismatch)
+            .map(|(id, _)| id)
+            .collect();
         if all - other_sets.len() < quorum {
             let names = names(&other_sets);
-            return format!("these voters are configured with another voter list or voters_version: {names}");
+            return format!(
+                "these voters are configured with another voter list or voters_version: {names}"
+            );
         }
         if let Some(genesis) = core.genesis() {
             let left = seconds(genesis.wait_ends(core.record().longest_lease));
