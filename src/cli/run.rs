@@ -28,7 +28,7 @@ pub struct RunArgs {
     pub node: Option<String>,
     /// Folder of the vote store
     ///
-    /// Default: <ID> in the configuration's data_dir, else in /var/lib/ringrift-p2p for root, else in
+    /// Default: ID in the configuration's data_dir, else in /var/lib/ringrift-p2p for root, else in
     /// ringrift-p2p of the XDG state folder (~/.local/state).
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::error::{ConfigErrors, Position, Warning};
 use super::raw::{self, Node, Value};
-use super::section::{Faults, Section, is_broadcast, nearest};
+use super::section::{Faults, Section, is_broadcast, nearest, repeated_keys};
 use super::yaml::{duration_text, fnv1a};
 use super::{
     Address, Config, DEFAULT_PORT, Election, Host, HostPriority, Http, Loaded, Membership,
@@ -68,6 +68,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
     let mut faults = Faults::default();
     let mut warnings = Vec::new();
     let mut foreign = Vec::new();
+    repeated_keys("", &root, &mut faults);
     let mut top = Section::new("", Some(&root), &mut faults);
 
     let cluster = cluster(&mut top, &mut faults);
@@ -308,7 +309,9 @@ fn hosts(
 ) -> BTreeMap<NodeId, Host> {
     let mut hosts = BTreeMap::new();
     let mut places: BTreeMap<NodeId, Position> = BTreeMap::new();
-    for (name, at, entry) in Section::new("hosts", node, faults).rest() {
+    let mut section = Section::new("hosts", node, faults);
+    section.forbid_unnamed(faults);
+    for (name, at, entry) in section.rest() {
         let path = format!("hosts.{name}");
         let Some(id) = node_id(&path, &Value::Text(name.to_owned()), at, faults) else {
             continue;

@@ -4,6 +4,7 @@ use core::fmt::Display;
 use core::net::IpAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::error::{ConfigError, Position};
@@ -44,19 +45,31 @@ pub(super) struct Section<'a> {
     path: String,
     at: Option<Position>,
     entries: Vec<(&'a str, Position, &'a Node)>,
+    unnamed: Vec<(Position, &'static str)>,
 }
 
 impl<'a> Section<'a> {
-    /// The keys of `node`; none where it is absent or empty. Notes what is no group, keys that are no
-    /// text, and repeated keys.
+    /// The keys of `node`; none where it is absent or empty. Notes what is no group. Of a repeated
+    /// key the first counts (see [`repeated_keys`]).
     pub(super) fn new(path: &str, node: Option<&'a Node>, faults: &mut Faults) -> Self {
-        let mut section =
-            Self { path: path.to_owned(), at: node.map(|node| node.at), entries: Vec::new() };
+        let mut section = Self {
+            path: path.to_owned(),
+            at: node.map(|node| node.at),
+            entries: Vec::new(),
+            unnamed: Vec::new(),
+        };
+        let mut seen = BTreeSet::new();
         match node.map(|node| &node.value) {
             None | Some(Value::Null) => {}
             Some(Value::Map(map)) => {
                 for (key, value) in map {
-                    section.insert(key, value, faults);
+                    match &key.value {
+                        Value::Text(name) if seen.insert(name) => {
+                            section.entries.push((name, key.at, value));
+                        }
+                        Value::Text(_) => {}
+                        other => section.unnamed.push((key.at, other.kind())),
+                    }
                 }
             }
             Some(other) => {
@@ -72,18 +85,11 @@ impl<'a> Section<'a> {
         section
     }
 
-    fn insert(&mut self, key: &'a Node, value: &'a Node, faults: &mut Faults) {
-        let Value::Text(name) = &key.value else {
-            let problem = format!("{} as a key", key.value.kind());
-            faults.add(&self.path, Some(key.at), problem, "put the key in quotes");
-            return;
-        };
-        if let Some((_, first, _)) = self.entries.iter().find(|(other, ..)| other == name) {
-            let problem = format!("the key stands on line {} already", first.line);
-            faults.add(self.key(name), Some(key.at), problem, "keep one of the two");
-            return;
+    /// Notes every key of the group that is no text.
+    pub(super) fn forbid_unnamed(&mut self, faults: &mut Faults) {
+        for (at, kind) in core::mem::take(&mut self.unnamed) {
+            faults.add(&self.path, Some(at), format!("{kind} as a key"), "put the key in quotes");
         }
-        self.entries.push((name, key.at, value));
     }
 
     /// The full path of a key of this group.
@@ -110,6 +116,7 @@ impl<'a> Section<'a> {
 
     /// Notes every key that is left as unknown, with the nearest of `ours`.
     pub(super) fn forbid_rest(&mut self, ours: &[&'static str], faults: &mut Faults) {
+        self.forbid_unnamed(faults);
         for (name, at, _) in self.rest() {
             let remedy = match nearest(name, ours, 3) {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -237,6 +244,32 @@ impl<'a> Section<'a> {
         let problem = format!("`{text}` depends on where the program is started");
         faults.add(self.key(name), Some(at), problem, "write an absolute path");
         None
+    }
+}
+
+/// Notes every key that stands twice in one group, foreign groups included. The parser bounds the depth.
+pub(super) fn repeated_keys(path: &str, node: &Node, faults: &mut Faults) {
+    let below =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match &node.value {
+        Value::List(list) => list.iter().for_each(|item| repeated_keys(path, item, faults)),
+        Value::Map(map) => {
+            let mut first: BTreeMap<&str, Position> = BTreeMap::new();
+            for (key, value) in map {
+                let Value::Text(name) = &key.value else {
+                    repeated_keys(path, value, faults);
+                    continue;
+                };
+                if let Some(first) = first.get(name.as_str()) {
+                    let problem = format!("the key stands on line {} already", first.line);
+                    faults.add(below(name), Some(key.at), problem, "keep one of the two");
+                } else {
+                    first.insert(name, key.at);
+                }
+                repeated_keys(&below(name), value, faults);
+            }
+        }
+        _ => {}
     }
 }
 

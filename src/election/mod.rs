@@ -1,8 +1,496 @@
 //! Who leads: Bully under a voter quorum.
+//!
+//! [`core`] decides what is safe; [`Machine`] around it decides when to try, in which order and how
+//! often, whom to follow, and what to tell. Nothing in the machine is needed for safety, so it may be
+//! as eager as liveness wants.
+//!
+//! The life of an election: a need of a leader is seen ([`ElectionCause`]); after the turn of every
+//! better voter this one canvasses, which binds nobody; with a quorum of yeses whose promises are
+//! free it stands; with a quorum of votes it leads, and beats.
 
-pub mod params;
+pub mod ballot;
+mod campaign;
+pub mod core;
+mod event;
+mod follow;
+pub mod genesis;
+mod handle;
+mod history;
+pub mod lease;
+mod params;
+mod pursue;
 pub mod quorum;
 pub mod record;
+mod timers;
+mod trigger;
+mod voters;
 
+use ::core::time::Duration;
+use ringrift_wire::{Beacon, Boot, Election, Message, NodeId, Priority};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use event::{ElectionCause, Event, LossCause};
+pub use follow::Known;
+pub use history::{Ballot, History, PastElection};
 pub use params::{Params, Place};
 pub use quorum::VoterSet;
+pub use trigger::Reply;
+pub use voters::{Standing, Voter, Voters};
+
+use self::campaign::{Campaign, Pace};
+use self::core::{Core, Rules};
+use self::follow::Follow;
+use self::record::{Restored, Write};
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// Uptime below which a voter ranks behind those that have been up for longer.
+const YOUNG: Duration = Duration::from_secs(600);
+/// How long a lost lease counts against a voter.
+const LOSS_MEMORY: Duration = Duration::from_secs(3_600);
+/// The most lost leases that are remembered.
+const MAX_LOSSES: usize = 16;
+/// The longest pause between two questions of a canvass.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two attempts to write a record that failed.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What a machine must be told once.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// This node.
+    pub me: NodeId,
+    /// This process start.
+    pub boot: Boot,
+    /// Unix seconds at the start of the process.
+    pub started_unix: u64,
+    /// The configured voters.
+    pub set: VoterSet,
+    /// Timings and order.
+    pub params: Params,
+    /// How long a round trip is evidence of reach: `max(2h, 2n probe intervals)`.
+    pub evidence_window: Duration,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// What the machine wants done, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write this; answered by [`Machine::persisted`].
+    Persist {
+        /// Echoed by the answer.
+        number: u64,
+        /// What.
+        write: Write,
+    },
+    /// Send this to that voter.
+    Send {
+        /// Which voter.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Tell people.
+    Notify(Event),
+    /// A question to a voter was answered after `took`.
+    RoundTrip {
+        /// Which voter.
+        voter: NodeId,
+        /// How long it took.
+        took: Duration,
+    },
+    /// The answer to a trigger.
+    Reply {
+        /// The number of the command.
+        number: u64,
+        /// The answer.
+        reply: Reply,
+    },
+}
+
+/// The upkeep of a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Upkeep {
+    beat_at: Instant,
+    next_beat: Instant,
+    next_retry: Instant,
+    retry_gap: Duration,
+    silent: BTreeSet<NodeId>,
+    raise: Option<Raise>,
+    since: Instant,
+}
+
+/// A voter's term is above the leader's: a re-election is due, or under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Raise {
+    above: u64,
+    deadline: Instant,
+    next_at: Instant,
+}
+
+/// A vote asked for while a promise to another runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Deferred {
+    nonce: u64,
+    asked: Election,
+    until: Instant,
+}
+
+/// Counters since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Elections that this node stood in, voted in or saw won: one a term.
+    pub elections: u64,
+    /// Changes of the known leader to another one, or from none to one.
+    pub leader_changes: u64,
+    /// Heartbeats of this leader that voters acknowledged.
+    pub heartbeats_acknowledged: u64,
+}
+
+/// The election part of a node: a voter's, or an observer's that only follows.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    setup: Setup,
+    started_at: Instant,
+    /// Present on a voter.
+    core: Option<Core>,
+    voters: Voters,
+    follow: Follow,
+    campaign: Option<Campaign>,
+    upkeep: Option<Upkeep>,
+    deferred: BTreeMap<NodeId, Deferred>,
+    pending: Option<trigger::Pending>,
+    /// Why there is no leader, when there is none.
+    vacancy: ElectionCause,
+    /// A worse voter was told `better`: this one owes it an attempt until then.
+    nudged_until: Instant,
+    /// No new attempt before this.
+    quiet_until: Instant,
+    /// Ranks last until this.
+    last_until: Instant,
+    failures: u32,
+    losses: VecDeque<Instant>,
+    trigger_blocked_until: Option<Instant>,
+    next_inquiry: Instant,
+    inquiry_gap: Duration,
+    next_store_retry: Instant,
+    stopping: bool,
+    number: u64,
+    announced: Option<NodeId>,
+    counted_term: u64,
+    history: History,
+    counters: Counters,
+    rng: Rng,
+    outputs: VecDeque<Output>,
+}
+
+impl Machine {
+    /// The election part of a node at the start of its process.
+    #[must_use]
+    pub fn new(setup: Setup, restored: Restored, now: Instant) -> Self {
+        let me = setup.me;
+        let voter = setup.set.contains(me);
+        let rules = Rules {
+            me,
+            nonce: setup.boot.nonce,
+            set: setup.set.clone(),
+            lease: setup.params.lease,
+            drift_ppm: setup.params.clock_drift_ppm,
+        };
+        let core = voter.then(|| Core::new(rules, restored, now));
+        let counted_term = core.as_ref().map_or(0, |core| core.record().term);
+        let mut machine = Self {
+            started_at: now,
+            core,
+            voters: Voters::new(setup.set.ids().iter().copied().filter(|&id| id != me)),
+            follow: Follow::default(),
+            campaign: None,
+            upkeep: None,
+            deferred: BTreeMap::new(),
+            pending: None,
+            vacancy: ElectionCause::NoLeader,
+            nudged_until: Instant::ZERO,
+            quiet_until: Instant::ZERO,
+            last_until: Instant::ZERO,
+            failures: 0,
+            losses: VecDeque::new(),
+            trigger_blocked_until: None,
+            next_inquiry: now,
+            inquiry_gap: Duration::ZERO,
+            next_store_retry: now,
+            stopping: false,
+            number: setup.boot.nonce & 0xffff,
+            announced: None,
+            counted_term,
+            history: History::default(),
+            counters: Counters::default(),
+            rng: Rng::new(setup.seed),
+            outputs: VecDeque::new(),
+            setup,
+        };
+        machine.settle(now);
+        machine
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// A write has ended.
+    pub fn persisted(&mut self, now: Instant, number: u64, done: bool) {
+        let Some(core) = &mut self.core else { return };
+        if core.persisted(number, done) {
+            let works = core.store_works();
+            self.notify(Event::StoreHealth { works });
+        }
+        if !done {
+            self.next_store_retry = now + STORE_RETRY;
+        }
+        self.settle(now);
+    }
+
+    /// The time of a deadline may have come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.settle(now);
+    }
+
+    /// Membership's word of a voter.
+    pub fn standing(&mut self, now: Instant, id: NodeId, standing: Standing) {
+        if let Some(voter) = self.voters.get_mut(id) {
+            voter.standing = standing;
+            self.settle(now);
+        }
+    }
+
+    /// A ping of a voter was answered after `took`.
+    pub fn round_trip(&mut self, now: Instant, id: NodeId, took: Duration) {
+        self.voters.round_trip(now, id, took);
+        self.settle(now);
+    }
+
+    /// The process is about to end: leads no more, votes no more, frees whom it can.
+    pub fn stop(&mut self, now: Instant) {
+        self.stopping = true;
+        self.resign(now, LossCause::Stopped);
+        self.abandon(now, "yielded");
+        self.settle(now);
+    }
+
+    // ---- What is so -------------------------------------------------------------------------
+
+    /// The safety of a voter; `None` on an observer.
+    #[must_use]
+    pub const fn core(&self) -> Option<&Core> {
+        self.core.as_ref()
+    }
+
+    /// The other voters.
+    #[must_use]
+    pub const fn voters(&self) -> &Voters {
+        &self.voters
+    }
+
+    /// The leader that this node follows.
+    #[must_use]
+    pub fn follows(&self, now: Instant) -> Option<&Known> {
+        if self.leads(now) { None } else { self.follow.leader(now) }
+    }
+
+    /// The last leader that this node heard of, however long ago.
+    #[must_use]
+    pub const fn last_leader(&self) -> Option<&Known> {
+        self.follow.last()
+    }
+
+    /// Whether this node leads.
+    #[must_use]
+    pub fn leads(&self, now: Instant) -> bool {
+        self.core.as_ref().is_some_and(|core| core.leads(now))
+    }
+
+    /// Who leads, as far as this node may say.
+    #[must_use]
+    pub fn leader(&self, now: Instant) -> Option<NodeId> {
+        if self.leads(now) { Some(self.setup.me) } else { self.follows(now).map(|known| known.id) }
+    }
+
+    /// The highest term that this node took part in or follows.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        let own = self.core.as_ref().map_or(0, |core| core.record().term);
+        own.max(self.follow.last().map_or(0, |known| known.term))
+    }
+
+    /// Whether the leader that this node follows is accused, and has not been heard since.
+    #[must_use]
+    pub fn leader_suspected(&self, now: Instant) -> bool {
+        let Some(known) = self.follows(now) else { return false };
+        match self.voters.get(known.id).map(|voter| voter.standing) {
+            Some(Standing::Suspected(since) | Standing::Gone(since)) => known.heard_at <= since,
+            Some(Standing::Unknown | Standing::Well) | None => false,
+        }
+    }
+
+    /// Whether this node canvasses or stands without leading.
+    #[must_use]
+    pub fn is_candidate(&self) -> bool {
+        self.campaign.as_ref().is_some_and(|campaign| campaign.announced)
+    }
+
+    /// Whether this node stands, re-elections included.
+    #[must_use]
+    pub fn election_in_progress(&self) -> bool {
+        self.is_candidate() || self.core.as_ref().is_some_and(|core| core.tally().is_some())
+    }
+
+    /// The elections of the recent past.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Counters since the start of the process.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Until when a trigger is refused.
+    #[must_use]
+    pub const fn trigger_blocked_until(&self) -> Option<Instant> {
+        self.trigger_blocked_until
+    }
+
+    /// Whether the process is about to end.
+    #[must_use]
+    pub const fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// This voter's priority at `now`; a campaign freezes the value of its start.
+    #[must_use]
+    pub fn own_priority(&self, now: Instant) -> Priority {
+        let place = self.setup.params.places.get(&self.setup.me);
+        let losses = self.losses.iter().filter(|&&at| now.since(at) < LOSS_MEMORY).count();
+        let bucket = match losses {
+            0 => 0,
+            1 | 2 => 2,
+            _ => 4,
+        };
+        let young = now.since(self.started_at) < YOUNG;
+        let drained = self.core.as_ref().is_some_and(|core| core.record().drained);
+        Priority {
+            drained: drained || place.is_some_and(|place| place.never),
+            last: now < self.last_until,
+            stability: bucket + u8::from(young),
+            centrality: 0,
+            gpu: u8::from(!place.is_some_and(|place| place.gpu)),
+            order: place.map_or(u16::MAX, |place| place.order),
+        }
+    }
+
+    /// Another voter's priority: as it last said, else as configured and as stable as this one.
+    #[must_use]
+    pub fn priority_of(&self, now: Instant, id: NodeId) -> Priority {
+        if id == self.setup.me {
+            return self.own_priority(now);
+        }
+        if let Some(said) = self.voters.get(id).and_then(|voter| voter.priority) {
+            return said;
+        }
+        let place = self.setup.params.places.get(&id);
+        Priority {
+            drained: place.is_some_and(|place| place.never),
+            last: false,
+            stability: self.own_priority(now).stability,
+            centrality: 0,
+            gpu: u8::from(!place.is_some_and(|place| place.gpu)),
+            order: place.map_or(u16::MAX, |place| place.order),
+        }
+    }
+
+    /// The present order of the voters, best first.
+    #[must_use]
+    pub fn order(&self, now: Instant) -> Vec<(NodeId, Priority)> {
+        let ids = self.setup.set.ids().iter();
+        let mut order: Vec<_> = ids.map(|&id| (id, self.priority_of(now, id))).collect();
+        order.sort_by_key(|&(id, priority)| (priority, id));
+        order
+    }
+
+    /// Whether this voter may stand, and may call itself better: it has a working record, is free
+    /// to lead, and has round-trip evidence of a quorum.
+    #[must_use]
+    pub fn is_eligible(&self, now: Instant) -> bool {
+        let Some(core) = &self.core else { return false };
+        core.genesis().is_none()
+            && core.store_works()
+            && !self.stopping
+            && core.abstains_until(now).is_none()
+            && !self.own_priority(now).drained
+            && self.voters.in_touch(now, self.setup.evidence_window) >= self.setup.set.quorum()
+    }
+
+    /// What this node passes on of the leader.
+    #[must_use]
+    pub fn to_beacon(&self, now: Instant) -> Option<Beacon> {
+        if !self.leads(now) {
+            return self.follow.to_beacon(now);
+        }
+        let upkeep = self.upkeep.as_ref()?;
+        Some(Beacon {
+            leader: self.setup.me,
+            nonce: self.setup.boot.nonce,
+            term: self.core.as_ref()?.leading_term()?,
+            number: 0,
+            age_ms: core::millis(now.since(upkeep.beat_at)).saturating_add(1),
+            lease_ms: core::millis(self.setup.params.lease),
+        })
+    }
+
+    /// Whether a beacon would be news here: none is known, or it is older than a heartbeat.
+    #[must_use]
+    pub fn wants_beacon(&self, now: Instant) -> bool {
+        let h = self.setup.params.heartbeat_interval;
+        !self.leads(now)
+            && self.follow.leader(now).is_none_or(|known| now.since(known.heard_at) > h + h / 4)
+    }
+
+    // ---- Time -------------------------------------------------------------------------------
+
+    pub(crate) fn unix_now(&self, now: Instant) -> u64 {
+        self.setup.started_unix.saturating_add(now.since(self.started_at).as_secs())
+    }
+
+    fn pace(&self) -> Pace {
+        let delta = self.voters.delta();
+        let longest = (self.setup.params.heartbeat_interval / 4).min(LONGEST_PAUSE).max(delta);
+        Pace { delta, longest }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.number = self.number.wrapping_add(1);
+        self.number
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.outputs.push_back(Output::Notify(event));
+    }
+
+    fn send(&mut self, to: NodeId, message: Message) {
+        self.outputs.push_back(Output::Send { to, message });
+    }
+
+    /// Hands on what the core wants, behind what was wanted before.
+    fn drain_core(&mut self) {
+        let Some(core) = &mut self.core else { return };
+        while let Some(output) = core.poll_output() {
+            self.outputs.push_back(match output {
+                core::Output::Persist { number, write } => Output::Persist { number, write },
+                core::Output::Send { to, message } => Output::Send { to, message },
+            });
+        }
+    }
+}

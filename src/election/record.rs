@@ -61,3 +61,12 @@ pub enum RestoredPromise {
         last_possible: Instant,
     },
 }
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Write {
+    /// The durable record, into the next slot, with fdatasync.
+    Record(VoteRecord),
+    /// The promise of this kernel boot, without; where it cannot be written it is removed.
+    Promise(Promise),
+}

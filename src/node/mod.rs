@@ -1,163 +1,344 @@
 //! The one machine that driver and simulator hold: membership and election, coupled.
+//!
+//! The two machines do not know each other. This is the one address of "suspicion feeds the election":
+//! what membership says of a voter becomes its standing in the election, what the election measures
+//! becomes a round trip in membership, and the leader's beacon rides on membership's messages.
+//!
+//! The driver's duty: feed one input at a time with the present moment, drain the outputs to `None`
+//! after each, carry them out in order, and wake the node at its deadline. Early, late and repeated
+//! timeouts are harmless.
+//!
+//! Invariants
+//! 1. An election message counts only from a voter, and only from that voter's own address.
+//! 2. A message of an earlier boot of a member is not heard by the election.
 
+mod beacons;
 pub mod event;
+mod io;
+mod report;
 pub mod status;
 
 use core::net::SocketAddr;
-use ringrift_wire::{Boot, Envelope, Message, NodeId};
+use core::time::Duration;
+use ringrift_wire::{Boot, Envelope, Kind, Message, NodeId};
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::election::record::{Promise, VoteRecord};
-use crate::election::{self, VoterSet};
-use crate::membership;
-use crate::time::Instant;
-
+pub use crate::election::Reply;
+pub use crate::election::record::Write;
+pub use crate::time::Deadline;
 pub use event::Event;
+pub use io::{Command, Input, Output, Params, Peer, Persisted};
 pub use status::Status;
 
-/// What a node is told at its start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Params {
-    /// This node's name.
-    pub id: NodeId,
-    /// This process start.
-    pub boot: Boot,
-    /// Unix seconds at the start of the process.
-    pub started_unix: u64,
-    /// Where this node takes datagrams, as it tells others.
-    pub address: SocketAddr,
-    /// The configured voters.
-    pub voter_set: VoterSet,
-    /// Every other configured host.
-    pub peers: Vec<Peer>,
-    /// Election timings and order.
-    pub election: election::Params,
-    /// Membership timings and bounds.
-    pub membership: membership::Params,
-    /// Seed of the node's own randomness.
-    pub seed: u64,
+use self::beacons::Beacons;
+use crate::election::record::Restored;
+use crate::election::{self, Machine, Setup, Standing, VoterSet};
+use crate::membership::{self, Health, Membership, Myself, Seed};
+use crate::time::Instant;
+
+/// The most outputs that wait for the driver; datagrams beyond it are dropped and counted.
+const MAX_OUTPUTS: usize = 16_384;
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    id: NodeId,
+    boot: Boot,
+    started_at: Instant,
+    started_unix: u64,
+    set: VoterSet,
+    membership: Membership,
+    machine: Machine,
+    beacons: Beacons,
+    /// Where the configuration says that the other voters are.
+    voters_at: BTreeMap<NodeId, SocketAddr>,
+    outputs: VecDeque<Output>,
+    now: Instant,
+    foreign_addresses: u64,
+    overflows: u64,
 }
 
-/// Another configured host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its name.
-    pub id: NodeId,
-    /// Where it takes datagrams; `None` until its name is resolved.
-    pub address: Option<SocketAddr>,
+impl Node {
+    /// A node at the start of its process, with what its stores say.
+    #[must_use]
+    pub fn new(params: Params, restored: Restored, now: Instant) -> Self {
+        let Params { id, boot, started_unix, address, voter_set: set, peers, .. } = params;
+        let interval = params.membership.probe_interval;
+        let voters = u32::try_from(set.len()).unwrap_or(u32::MAX);
+        let h = params.election.heartbeat_interval;
+        let setup = Setup {
+            me: id,
+            boot,
+            started_unix,
+            set: set.clone(),
+            params: params.election,
+            evidence_window: (h * 2).max(interval.saturating_mul(voters.saturating_mul(2))),
+            seed: params.seed,
+        };
+        let voters_at = peers
+            .iter()
+            .filter(|peer| set.contains(peer.id))
+            .filter_map(|p| Some((p.id, p.address?)));
+        let seed =
+            |peer: &Peer| Seed { id: peer.id, address: peer.address, voter: set.contains(peer.id) };
+        let me = Myself { id, boot, address, incarnation: 0, voter: set.contains(id) };
+        let seeds = peers.iter().map(seed).collect();
+        let mut node = Self {
+            id,
+            boot,
+            started_at: now,
+            started_unix,
+            voters_at: voters_at.collect(),
+            membership: Membership::new(params.membership, me, seeds, params.seed ^ 0x5eed, now),
+            machine: Machine::new(setup, restored, now),
+            beacons: Beacons::default(),
+            outputs: VecDeque::new(),
+            now,
+            foreign_addresses: 0,
+            overflows: 0,
+            set,
+        };
+        node.drain();
+        node
+    }
+
+    /// Takes one input.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.now = now;
+        match input {
+            Input::Datagram { from, envelope } => self.on_datagram(now, from, &envelope),
+            Input::Timeout => {
+                self.membership.handle_timeout(now);
+                self.drain_membership();
+                self.machine.handle_timeout(now);
+            }
+            Input::Command { number, command } => self.on_command(now, number, command),
+            Input::Persisted(Persisted { number, done }) => {
+                self.machine.persisted(now, number, done);
+            }
+        }
+        self.drain();
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When the node wants to be woken.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        let deadlines = [self.membership.poll_timeout(), self.machine.poll_timeout(self.now)];
+        deadlines.into_iter().flatten().min_by_key(|deadline| deadline.at)
+    }
+
+    /// Whether this node leads at `now`.
+    #[must_use]
+    pub fn is_leader(&self, now: Instant) -> bool {
+        self.machine.leads(now)
+    }
+
+    fn on_command(&mut self, now: Instant, number: u64, command: Command) {
+        match command {
+            Command::Trigger => self.machine.trigger(now, number),
+            Command::Resolved { peer, address } => {
+                if self.set.contains(peer) && peer != self.id {
+                    self.voters_at.insert(peer, address);
+                }
+                self.membership.resolved(now, peer, address);
+            }
+            Command::Stop => {
+                self.machine.stop(now);
+                self.drain_machine();
+                self.membership.leave(now);
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, now: Instant, from: SocketAddr, envelope: &Envelope) {
+        let Envelope { sender, boot, message } = envelope;
+        if *sender == self.id {
+            // An echo, or another process under this name: neither is a peer.
+            self.foreign_addresses += u64::from(*boot != self.boot);
+            return;
+        }
+        if is_membership(message.kind()) {
+            self.on_membership(now, from, envelope);
+            return;
+        }
+        if !self.is_own_address(*sender, *boot, from) {
+            self.foreign_addresses += 1;
+            if self.set.contains(*sender) {
+                self.push(Output::Notify(Event::ForeignAddress { voter: *sender }));
+            }
+            return;
+        }
+        self.membership.heard_from(now, from, *sender, *boot);
+        self.drain_membership();
+        let newer = self.membership.member(*sender).and_then(|member| member.sequence);
+        if newer.is_none_or(|newer| newer <= boot.sequence) {
+            self.machine.on_message(now, *sender, boot.nonce, message);
+        }
+    }
+
+    /// Whether the datagram comes from where the configuration has that voter, or from where this
+    /// very process of it has proved to be by an address round trip.
+    fn is_own_address(&self, sender: NodeId, boot: Boot, from: SocketAddr) -> bool {
+        let configured = self.voters_at.get(&sender) == Some(&from);
+        let proved = || {
+            let member = self.membership.member(sender);
+            member.is_some_and(|m| m.address == Some(from) && m.nonce == Some(boot.nonce))
+        };
+        self.set.contains(sender) && (configured || proved())
+    }
+
+    fn on_membership(&mut self, now: Instant, from: SocketAddr, envelope: &Envelope) {
+        let Envelope { sender, boot, message } = envelope;
+        self.beacons.heard(*sender, message);
+        self.membership.handle_message(now, from, *sender, *boot, message);
+        self.drain_membership();
+        self.beacons.answered();
+        let beacon = match message {
+            Message::Ping(ping) => ping.beacon,
+            Message::Ack(ack) => ack.beacon,
+            Message::Gossip(gossip) => gossip.beacon,
+            _ => None,
+        };
+        if let Some(beacon) = beacon
+            && self.membership.member(*sender).is_some()
+        {
+            let asked_at = self.beacons.asked_at(*sender, message).unwrap_or(now);
+            self.machine.on_beacon(now, asked_at, *sender, &beacon);
+        }
+    }
+
+    // ---- Handing on ---------------------------------------------------------------------------
+
+    fn drain(&mut self) {
+        self.drain_membership();
+        self.drain_machine();
+        self.drain_membership();
+    }
+
+    fn push(&mut self, output: Output) {
+        let droppable = matches!(output, Output::Send { .. } | Output::Notify(_));
+        if droppable && self.outputs.len() >= MAX_OUTPUTS {
+            self.overflows += 1;
+            return;
+        }
+        self.outputs.push_back(output);
+    }
+
+    fn drain_membership(&mut self) {
+        while let Some(output) = self.membership.poll_output() {
+            match output {
+                membership::Output::Send { to, member, mut message } => {
+                    let wants = self.machine.wants_beacon(self.now);
+                    let beacon = self.machine.to_beacon(self.now);
+                    self.beacons.decorate(self.now, member, &mut message, wants, beacon);
+                    self.push(Output::Send { to, message });
+                }
+                membership::Output::Event(event) => {
+                    self.push(Output::Notify(Event::Member(event)));
+                    self.retell(event.member());
+                }
+                membership::Output::RoundTrip { member, took } => {
+                    self.machine.round_trip(self.now, member, took);
+                }
+            }
+        }
+    }
+
+    /// Tells the election what membership now says of a voter.
+    fn retell(&mut self, id: NodeId) {
+        let Some(member) = self.membership.member(id).filter(|_| self.set.contains(id)) else {
+            return;
+        };
+        let standing = match member.health {
+            Health::Unknown => Standing::Unknown,
+            Health::Alive => Standing::Well,
+            Health::Suspect => Standing::Suspected(member.since),
+            Health::Dead | Health::Left => Standing::Gone(member.since),
+        };
+        self.machine.standing(self.now, id, standing);
+    }
+
+    fn drain_machine(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                election::Output::Persist { number, write } => {
+                    self.push(Output::Persist { number, write });
+                }
+                election::Output::Send { to, message } => {
+                    if let Some(to) = self.address_of(to) {
+                        self.push(Output::Send { to, message });
+                    }
+                }
+                election::Output::Notify(event) => {
+                    self.push(Output::Notify(Event::Election(event)));
+                    self.spread(event);
+                }
+                election::Output::RoundTrip { voter, took } => {
+                    self.membership.round_trip(self.now, voter, took);
+                }
+                election::Output::Reply { number, reply } => {
+                    self.push(Output::Reply { number, reply });
+                }
+            }
+        }
+    }
+
+    /// Where a voter is: where it has proved to be, else where the configuration has it.
+    fn address_of(&self, voter: NodeId) -> Option<SocketAddr> {
+        let member = self.membership.member(voter);
+        let proved = member.filter(|m| m.nonce.is_some()).and_then(|member| member.address);
+        proved.or_else(|| self.voters_at.get(&voter).copied())
+    }
+
+    /// A change of leader rides on the next messages; a new leader tells the observers itself.
+    fn spread(&mut self, event: election::Event) {
+        match event {
+            election::Event::LeaderChanged { .. } | election::Event::TermRaised { .. } => {
+                self.beacons.news(self.membership.members().count());
+                let leads = self.machine.leads(self.now);
+                let Some(beacon) = self.machine.to_beacon(self.now).filter(|_| leads) else {
+                    return;
+                };
+                let observer = |m: &&membership::Member| !m.voter && m.health.is_reachable();
+                let observers = self.membership.members().filter(observer);
+                let told: Vec<SocketAddr> = observers.filter_map(|m| m.address).collect();
+                for to in told.into_iter().take(beacons::MAX_TOLD_AT_ONCE) {
+                    self.push(Output::Send { to, message: beacons::gossip(beacon) });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn uptime(&self, now: Instant) -> Duration {
+        now.since(self.started_at)
+    }
 }
 
-/// What goes in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// A datagram arrived and was decoded.
-    Datagram {
-        /// The source address of the datagram.
-        from: SocketAddr,
-        /// Who says what.
-        envelope: Envelope,
-    },
-    /// The time of the last deadline has come; harmless when early, late or repeated.
-    Timeout,
-    /// Somebody on this machine wants something.
-    Command {
-        /// Named by the reply; chosen by the driver.
-        number: u64,
-        /// What is wanted.
-        command: Command,
-    },
-    /// A write is done.
-    Persisted(Persisted),
-}
-
-/// What can be wanted of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Hold a fresh election.
-    Trigger,
-    /// A peer's name resolved to this address.
-    Resolved {
-        /// Which peer.
-        peer: NodeId,
-        /// Where it is.
-        address: SocketAddr,
-    },
-    /// The process is about to end: release, leave, lead no more.
-    Stop,
-}
-
-/// The end of a write that an [`Output::Persist`] asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Persisted {
-    /// The number of the request.
-    pub number: u64,
-    /// Whether it is on stable storage.
-    pub done: bool,
-}
-
-/// What comes out; to be carried out in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Write this and answer with [`Input::Persisted`]. Requests are carried out in their order;
-    /// a later one of the same kind may stand for an earlier one not yet begun, if both are answered.
-    Persist {
-        /// Echoed by the answer.
-        number: u64,
-        /// What to write.
-        write: Write,
-    },
-    /// Send this from the node's one socket.
-    Send {
-        /// Where to.
-        to: SocketAddr,
-        /// What.
-        message: Message,
-    },
-    /// Tell people.
-    Notify(Event),
-    /// The answer to a command.
-    Reply {
-        /// The number of the command.
-        number: u64,
-        /// The answer.
-        reply: Reply,
-    },
-}
-
-/// What to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// The durable record, into the next slot, with fdatasync.
-    Record(VoteRecord),
-    /// The promise of this kernel boot, without; where it cannot be written it is removed.
-    Promise(Promise),
-}
-
-/// The answer to a [`Command`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// Done, or under way where nothing more can be said.
-    Done,
-    /// A fresh election has started.
-    Started {
-        /// The term that it will be held above.
-        term: u64,
-    },
-    /// One is already under way.
-    AlreadyInProgress,
-    /// Refused.
-    Refused {
-        /// `NOT_A_VOTER`, `NO_QUORUM`, `DRAINED`, `COOLDOWN` or `TIMEOUT`.
-        code: &'static str,
-        /// For the operator, in words.
-        why: String,
-    },
-}
-
-/// When the machine wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    /// When.
-    pub at: Instant,
-    /// What for, in a word of a closed set.
-    pub reason: &'static str,
+/// Whether a kind of message is membership's.
+const fn is_membership(kind: Kind) -> bool {
+    match kind {
+        Kind::Ping
+        | Kind::Ack
+        | Kind::PingReq
+        | Kind::Nack
+        | Kind::RelayedAck
+        | Kind::Gossip
+        | Kind::Pull => true,
+        Kind::Canvass
+        | Kind::CanvassReply
+        | Kind::Election
+        | Kind::Answer
+        | Kind::Coordinator
+        | Kind::Acknowledge
+        | Kind::Release
+        | Kind::Inquire
+        | Kind::Report
+        | Kind::StepDown => false,
+    }
 }

@@ -7,9 +7,11 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Boot, NodeId, Priority, VoterSetTag};
-use std::collections::BTreeMap;
 
+pub use crate::election::{Ballot, PastElection};
 use crate::time::Instant;
+
+pub use crate::membership::Health;
 
 /// The part that a node plays, as it stood when the status was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,41 +36,6 @@ impl Role {
             Self::Candidate => "candidate",
             Self::Observer => "observer",
         }
-    }
-}
-
-/// A member's state as this node sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Health {
-    /// Configured, never heard of since this process started.
-    Unknown,
-    /// It answers.
-    Alive,
-    /// Accused, still counted reachable.
-    Suspect,
-    /// Declared dead.
-    Dead,
-    /// It said that it leaves.
-    Left,
-}
-
-impl Health {
-    /// The word for logs, labels and JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Alive => "alive",
-            Self::Suspect => "suspect",
-            Self::Dead => "dead",
-            Self::Left => "left",
-        }
-    }
-
-    /// Whether it counts as reachable: alive or suspect.
-    #[must_use]
-    pub const fn is_reachable(self) -> bool {
-        matches!(self, Self::Alive | Self::Suspect)
     }
 }
 
@@ -157,34 +124,6 @@ pub struct PromiseStatus {
     pub to: NodeId,
     /// Until when.
     pub until: Instant,
-}
-
-/// How one voter answered in an election.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ballot {
-    /// It granted its vote.
-    Granted,
-    /// It refused.
-    Refused,
-    /// Nothing was heard.
-    Silent,
-}
-
-/// One election that this node stood in or saw won.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastElection {
-    /// The term.
-    pub term: u64,
-    /// Why it was held, in a word of a closed set; `observed` when another node stood.
-    pub cause: &'static str,
-    /// Who won; `None` when nobody did.
-    pub winner: Option<NodeId>,
-    /// When this node began to canvass, or saw the winner.
-    pub started_at: Instant,
-    /// From the first canvass to the decision; zero when another node stood.
-    pub took: Duration,
-    /// How each voter answered, as far as this node knows.
-    pub votes: BTreeMap<NodeId, Ballot>,
 }
 
 /// Counters since the start of the process.

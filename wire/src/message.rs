@@ -197,8 +197,11 @@ pub enum Refusal {
     Empty,
     /// Its vote store does not work.
     Store,
-    /// It hears a live leader.
-    LeaderAlive,
+    /// It hears a live leader, and says so for so many microseconds yet.
+    LeaderAlive {
+        /// When it would no longer say so without another heartbeat.
+        free_in_us: u64,
+    },
     /// The lease asked for is longer than it allows.
     Lease,
 }

@@ -231,7 +231,8 @@ fn room_is_what_updates_may_still_take() {
         };
         while rumour.encoded_len() <= envelope.message.room(envelope.sender, envelope.boot) {
             add(&mut envelope);
-            encode(&envelope, CLUSTER, &mut buffer).unwrap();
+            let length = encode(&envelope, CLUSTER, &mut buffer).unwrap();
+            assert_eq!(decode(&buffer[..length], CLUSTER).as_ref(), Ok(&envelope));
         }
         let full = envelope.clone();
         add(&mut envelope);

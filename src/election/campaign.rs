@@ -1,0 +1,217 @@
+//! One attempt to become leader: the canvass, and then the stand.
+//!
+//! Decides whom to ask when, and from what they say, when to stand. Holds no vote: that is
+//! [`super::core`]'s.
+
+use core::time::Duration;
+use ringrift_wire::{NodeId, Opinion, Priority};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::event::ElectionCause;
+use super::history::Ballot;
+use crate::time::Instant;
+
+/// What a voter said to the canvass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    opinion: Opinion,
+    at: Instant,
+    /// When its promise ends, counted from the question: an ELECTION sent then arrives no earlier.
+    free_at: Instant,
+}
+
+/// The asking of one voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Asked {
+    number: u64,
+    sent_at: Instant,
+    next_at: Instant,
+    gap: Duration,
+    heard: Option<Heard>,
+}
+
+/// The stand in a term.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// The term.
+    pub term: u64,
+    /// The round ends here, won or not.
+    pub deadline: Instant,
+    /// When those who have not answered are asked again.
+    pub next_at: Instant,
+    /// Between two askings; doubles.
+    pub gap: Duration,
+    /// Who said yes in the canvass.
+    pub hopes: BTreeSet<NodeId>,
+    /// How the voters answered so far.
+    pub votes: BTreeMap<NodeId, Ballot>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// Why there is need of a leader.
+    pub cause: ElectionCause,
+    /// When the need was seen.
+    pub began_at: Instant,
+    /// When this node's turn comes: after the better ones.
+    pub starts_at: Instant,
+    /// Its priority, frozen for the attempt.
+    pub priority: Priority,
+    /// Whether it was announced.
+    pub announced: bool,
+    /// The stand, once there is one.
+    pub stand: Option<Stand>,
+    asked: BTreeMap<NodeId, Asked>,
+    highest_term: u64,
+}
+
+/// The rhythm of asking.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// About two round trips.
+    pub delta: Duration,
+    /// The longest pause between two questions to one voter.
+    pub longest: Duration,
+}
+
+impl Campaign {
+    /// An attempt whose canvass starts at `starts_at`.
+    #[must_use]
+    pub const fn new(
+        cause: ElectionCause,
+        began_at: Instant,
+        starts_at: Instant,
+        priority: Priority,
+    ) -> Self {
+        Self {
+            cause,
+            began_at,
+            starts_at,
+            priority,
+            announced: false,
+            stand: None,
+            asked: BTreeMap::new(),
+            highest_term: 0,
+        }
+    }
+
+    /// The highest term that any answer named.
+    #[must_use]
+    pub const fn highest_term(&self) -> u64 {
+        self.highest_term
+    }
+
+    /// Whether this voter is to be asked now.
+    #[must_use]
+    pub fn is_due(&self, now: Instant, voter: NodeId) -> bool {
+        now >= self.starts_at && self.asked.get(&voter).is_none_or(|asked| now >= asked.next_at)
+    }
+
+    /// A question of that number left.
+    pub fn asked(&mut self, now: Instant, voter: NodeId, number: u64, pace: Pace) {
+        let old = self.asked.get(&voter);
+        let gap = old.map_or(pace.delta, |old| (old.gap * 2).clamp(pace.delta, pace.longest));
+        let heard = old.and_then(|old| old.heard);
+        self.asked.insert(voter, Asked { number, sent_at: now, next_at: now + gap, gap, heard });
+    }
+
+    /// A voter answers. Returns the round trip, if the answer is to the last question.
+    pub fn heard(
+        &mut self,
+        now: Instant,
+        voter: NodeId,
+        number: u64,
+        term: u64,
+        opinion: Opinion,
+        pace: Pace,
+    ) -> Option<Duration> {
+        let asked = self.asked.get_mut(&voter).filter(|asked| asked.number == number)?;
+        let free_in = match opinion {
+            Opinion::Yes { free_in_us } => Duration::from_micros(free_in_us),
+            Opinion::No(why) => free_in(why).unwrap_or(pace.longest),
+            Opinion::Better(_) => pace.longest / 2,
+        };
+        let free_at = asked.sent_at + free_in;
+        asked.heard = Some(Heard { opinion, at: now, free_at });
+        asked.gap = pace.delta;
+        // A promise that runs is asked about again shortly before it ends, a refusal when its
+        // reason is due to end.
+        let again = match opinion {
+            Opinion::Yes { free_in_us: 0 } => now + pace.longest,
+            Opinion::Yes { .. } => (free_at - pace.delta).max(now + pace.delta),
+            Opinion::No(_) | Opinion::Better(_) => free_at.max(now + pace.delta),
+        };
+        asked.next_at = again.min(now + pace.longest);
+        self.highest_term = self.highest_term.max(term);
+        Some(now.since(asked.sent_at))
+    }
+
+    /// Who says yes, and when each is free; an answer older than two pauses says nothing.
+    fn yeses(&self, now: Instant, pace: Pace) -> impl Iterator<Item = (NodeId, Instant)> {
+        let fresh = pace.longest * 2 + pace.delta * 2;
+        self.asked.iter().filter_map(move |(voter, asked)| {
+            let heard = asked.heard.filter(|heard| now.since(heard.at) <= fresh)?;
+            matches!(heard.opinion, Opinion::Yes { .. }).then_some((*voter, heard.free_at))
+        })
+    }
+
+    /// Whether an eligible better voter has spoken up lately.
+    #[must_use]
+    pub fn outranked(&self, now: Instant, pace: Pace) -> bool {
+        self.outranked_until(pace).is_some_and(|until| now < until)
+    }
+
+    fn outranked_until(&self, pace: Pace) -> Option<Instant> {
+        let better = |heard: &Heard| matches!(heard.opinion, Opinion::Better(_));
+        let last =
+            self.asked.values().filter_map(|a| a.heard).filter(better).map(|h| h.at).max()?;
+        Some(last + pace.longest + pace.delta)
+    }
+
+    /// When a quorum of yeses is free, the own vote (free at `own`) among them.
+    #[must_use]
+    pub fn quorum_free_at(
+        &self,
+        now: Instant,
+        own: Instant,
+        quorum: usize,
+        pace: Pace,
+    ) -> Option<Instant> {
+        let mut free: Vec<Instant> = self.yeses(now, pace).map(|(_, at)| at).collect();
+        free.push(own);
+        free.sort_unstable();
+        free.get(quorum.checked_sub(1)?).copied()
+    }
+
+    /// Who says yes.
+    #[must_use]
+    pub fn hopes(&self, now: Instant, pace: Pace) -> BTreeSet<NodeId> {
+        self.yeses(now, pace).map(|(voter, _)| voter).collect()
+    }
+
+    /// When the canvass next has something to do.
+    #[must_use]
+    pub fn next_at(&self, now: Instant, voters: &[NodeId], pace: Pace) -> Instant {
+        let due = |voter| self.asked.get(voter).map_or(self.starts_at, |asked| asked.next_at);
+        let ask = voters.iter().map(due).min().unwrap_or(now + pace.longest).max(self.starts_at);
+        let outranked = self.outranked_until(pace).filter(|until| now < *until);
+        outranked.map_or(ask, |until| ask.min(until))
+    }
+}
+
+/// How long a refusal will last, where it says so.
+fn free_in(why: ringrift_wire::Refusal) -> Option<Duration> {
+    use ringrift_wire::Refusal;
+    match why {
+        Refusal::Promised { free_in_us }
+        | Refusal::Abstaining { free_in_us }
+        | Refusal::LeaderAlive { free_in_us } => Some(Duration::from_micros(free_in_us)),
+        Refusal::VoterSet
+        | Refusal::Term
+        | Refusal::Voted
+        | Refusal::Empty
+        | Refusal::Store
+        | Refusal::Lease => None,
+    }
+}

@@ -1,0 +1,165 @@
+//! What happened in an election, in the past tense.
+
+use core::time::Duration;
+use ringrift_wire::{NodeId, Refusal};
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// This node began to canvass for votes.
+    CanvassStarted {
+        /// Why there is need of a leader.
+        cause: ElectionCause,
+    },
+    /// This node stands in a term.
+    ElectionStarted {
+        /// The term.
+        term: u64,
+        /// Why there is need of a leader.
+        cause: ElectionCause,
+    },
+    /// The round ended without a quorum.
+    ElectionLost {
+        /// The term.
+        term: u64,
+        /// Why, in a word of a closed set: `refused`, `timeout`, `yielded`, `leader_appeared`.
+        why: &'static str,
+    },
+    /// This node leads.
+    LeadershipGained {
+        /// The term.
+        term: u64,
+        /// From the need of a leader to the winning vote.
+        took: Duration,
+    },
+    /// This node leads on in a higher term.
+    TermRaised {
+        /// The new term.
+        term: u64,
+    },
+    /// This node leads no longer.
+    LeadershipLost {
+        /// The term.
+        term: u64,
+        /// How it ended.
+        cause: LossCause,
+    },
+    /// This node knows of another leader than before; `None` when there is none.
+    LeaderChanged {
+        /// Who leads now.
+        leader: Option<NodeId>,
+        /// In which term.
+        term: u64,
+    },
+    /// This voter granted its vote.
+    VoteGranted {
+        /// To whom.
+        candidate: NodeId,
+        /// In which term.
+        term: u64,
+    },
+    /// This voter refused its vote or its acknowledgement.
+    VoteRefused {
+        /// To whom.
+        candidate: NodeId,
+        /// In which term.
+        term: u64,
+        /// Why.
+        why: Refusal,
+    },
+    /// A promise was freed before its end.
+    PromiseReleased {
+        /// Whose it was.
+        holder: NodeId,
+        /// In which term.
+        term: u64,
+    },
+    /// The empty store of this voter got its first record.
+    RecordAdopted {
+        /// The term that it votes above.
+        term: u64,
+    },
+    /// A voter counts with other voters than this node does.
+    VoterSetMismatch {
+        /// Which voter.
+        voter: NodeId,
+    },
+    /// The vote store failed or works again.
+    StoreHealth {
+        /// Whether it works.
+        works: bool,
+    },
+}
+
+/// Why there is need of a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ElectionCause {
+    /// No leader is known.
+    NoLeader,
+    /// The known leader is suspected.
+    LeaderSuspected,
+    /// The known leader said that it leads no longer.
+    LeaderReleased,
+    /// The known leader was silent for its lease.
+    LeaderSilent,
+    /// This node led and its lease ended.
+    LeaseExpired,
+    /// A worse voter canvassed.
+    Canvassed,
+    /// An operator asked.
+    Triggered,
+    /// A voter's term is above the leader's.
+    HigherTerm,
+}
+
+impl ElectionCause {
+    /// Every cause, for labels.
+    pub const ALL: [Self; 8] = [
+        Self::NoLeader,
+        Self::LeaderSuspected,
+        Self::LeaderReleased,
+        Self::LeaderSilent,
+        Self::LeaseExpired,
+        Self::Canvassed,
+        Self::Triggered,
+        Self::HigherTerm,
+    ];
+
+    /// The word for logs, labels and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoLeader => "no_leader",
+            Self::LeaderSuspected => "leader_suspected",
+            Self::LeaderReleased => "leader_released",
+            Self::LeaderSilent => "leader_silent",
+            Self::LeaseExpired => "lease_expired",
+            Self::Canvassed => "canvassed",
+            Self::Triggered => "triggered",
+            Self::HigherTerm => "higher_term",
+        }
+    }
+}
+
+/// How leading ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LossCause {
+    /// No quorum acknowledged in time.
+    LeaseExpired,
+    /// The process was asked to stop.
+    Stopped,
+    /// An operator asked for a fresh election.
+    Triggered,
+}
+
+impl LossCause {
+    /// The word for logs, labels and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LeaseExpired => "lease_expired",
+            Self::Stopped => "stopped",
+            Self::Triggered => "triggered",
+        }
+    }
+}

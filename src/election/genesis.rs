@@ -1,0 +1,210 @@
+//! An empty vote store: what a voter must learn before its first record.
+//!
+//! An empty store is a first start, a lost disk or a fresh container; the voter cannot tell which. It
+//! may have promised, voted and led, and forgotten all of it.
+//!
+//! Invariants
+//! 1. It neither votes nor acknowledges before it has a record.
+//! 2. It waits for the longest lease that anybody names, from the start of its process, and then asks:
+//!    reports to questions from before the end of the wait do not count.
+//! 3. Its first term is the highest it heard of, and at least the Unix time in seconds.
+//! 4. The wait is skipped only when every other voter was new while this very process was running:
+//!    then nobody who leads or is promised anything today can have been promised it by what this
+//!    voter was before.
+
+use core::time::Duration;
+use ringrift_wire::{NodeId, Report};
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::time::Instant;
+
+/// The most inquiries that are remembered; answers to older ones do not count.
+const MAX_INQUIRIES: usize = 64;
+
+/// What one other voter last said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Heard {
+    asked_at: Instant,
+    term: u64,
+    led_version: u32,
+    was_new: bool,
+}
+
+/// The first record of a voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct First {
+    /// Its term: votes are given only above it.
+    pub term: u64,
+    /// The highest voter-set version that anybody knows to have led.
+    pub led_version: u32,
+}
+
+/// The memory of a voter with an empty store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Genesis {
+    since: Instant,
+    longest: Duration,
+    highest_term: u64,
+    inquiries: VecDeque<(u64, Instant)>,
+    heard: BTreeMap<NodeId, Heard>,
+}
+
+impl Genesis {
+    /// A voter whose process started at `since` and found nothing.
+    #[must_use]
+    pub const fn new(since: Instant) -> Self {
+        Self {
+            since,
+            longest: Duration::ZERO,
+            highest_term: 0,
+            inquiries: VecDeque::new(),
+            heard: BTreeMap::new(),
+        }
+    }
+
+    /// Somebody named a lease or a term.
+    pub fn hear(&mut self, lease: Duration, term: u64) {
+        self.longest = self.longest.max(lease);
+        self.highest_term = self.highest_term.max(term);
+    }
+
+    /// An inquiry of that number left at `now`.
+    pub fn asked(&mut self, now: Instant, number: u64) {
+        if self.inquiries.len() == MAX_INQUIRIES {
+            self.inquiries.pop_front();
+        }
+        self.inquiries.push_back((number, now));
+    }
+
+    /// A voter of the set reports.
+    pub fn on_report(&mut self, from: NodeId, report: &Report) {
+        let asked = self.inquiries.iter().find(|(number, _)| *number == report.number);
+        let Some(&(_, asked_at)) = asked else { return };
+        if self.heard.get(&from).is_some_and(|heard| heard.asked_at > asked_at) {
+            return;
+        }
+        let term = report.record.map_or(0, |record| record.term);
+        self.hear(Duration::from_millis(u64::from(report.longest_lease_ms)), term);
+        let led_version = report.record.map_or(0, |record| record.led_version);
+        let was_new = report.record.is_none() || report.met_as_new;
+        self.heard.insert(from, Heard { asked_at, term, led_version, was_new });
+    }
+
+    /// The longest lease that anybody named, the own one among them.
+    #[must_use]
+    pub fn longest_lease(&self, own: Duration) -> Duration {
+        self.longest.max(own)
+    }
+
+    /// The end of the wait.
+    #[must_use]
+    pub fn wait_ends(&self, own: Duration) -> Instant {
+        self.since + self.longest_lease(own)
+    }
+
+    /// Whether that voter need not be asked again: it was new, or has answered since the wait.
+    #[must_use]
+    pub fn has_answered(&self, voter: NodeId, own: Duration) -> bool {
+        let ended = self.wait_ends(own);
+        self.heard.get(&voter).is_some_and(|heard| heard.asked_at >= ended)
+    }
+
+    /// The first record, once enough is known for one.
+    #[must_use]
+    pub fn first_record(
+        &self,
+        now: Instant,
+        own_lease: Duration,
+        others: impl Iterator<Item = NodeId>,
+        quorum: usize,
+        unix_now: u64,
+    ) -> Option<First> {
+        let ended = self.wait_ends(own_lease);
+        let (mut voters, mut new, mut answered) = (1, 1, 1);
+        for other in others {
+            voters += 1;
+            let heard = self.heard.get(&other);
+            new += usize::from(heard.is_some_and(|heard| heard.was_new));
+            answered += usize::from(heard.is_some_and(|heard| heard.asked_at >= ended));
+        }
+        if new < voters && (now < ended || answered < quorum) {
+            return None;
+        }
+        let led_version = self.heard.values().map(|heard| heard.led_version).max().unwrap_or(0);
+        Some(First { term: self.highest_term.max(unix_now), led_version })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringrift_wire::{Record, VoterSetTag};
+
+    const L: Duration = Duration::from_secs(10);
+
+    fn id(name: &str) -> NodeId {
+        name.parse().unwrap()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    fn report(number: u64, term: Option<u64>, met_as_new: bool, lease_s: u32) -> Report {
+        Report {
+            set: VoterSetTag { version: 1, hash: 0 },
+            number,
+            record: term.map(|term| Record { term, led_version: 1 }),
+            met_as_new,
+            longest_lease_ms: lease_s * 1_000,
+        }
+    }
+
+    fn first(genesis: &Genesis, now: Instant) -> Option<u64> {
+        let others = ["b", "c"].map(id);
+        genesis.first_record(now, L, others.into_iter(), 2, 1_000).map(|first| first.term)
+    }
+
+    #[test]
+    fn a_first_start_of_all_needs_no_wait() {
+        let mut genesis = Genesis::new(at(0));
+        genesis.asked(at(0), 1);
+        genesis.on_report(id("b"), &report(1, None, false, 10));
+        assert_eq!(first(&genesis, at(1)), None);
+        genesis.on_report(id("c"), &report(1, Some(1_001), true, 10));
+        assert_eq!(first(&genesis, at(1)), Some(1_001), "c was new when it met this process");
+    }
+
+    #[test]
+    fn answers_from_before_the_wait_do_not_count() {
+        let mut genesis = Genesis::new(at(0));
+        genesis.asked(at(9), 1);
+        genesis.on_report(id("b"), &report(1, Some(5), false, 10));
+        assert_eq!(first(&genesis, at(11)), None);
+        genesis.asked(at(11), 2);
+        genesis.on_report(id("b"), &report(2, Some(7), false, 10));
+        assert_eq!(first(&genesis, at(11)), Some(1_000), "the Unix time is the floor");
+        genesis.on_report(id("b"), &report(2, Some(2_000), false, 10));
+        assert_eq!(first(&genesis, at(11)), Some(2_000));
+    }
+
+    #[test]
+    fn the_wait_is_for_the_longest_lease_that_anybody_names() {
+        let mut genesis = Genesis::new(at(0));
+        genesis.asked(at(11), 1);
+        genesis.on_report(id("b"), &report(1, Some(5), false, 60));
+        assert_eq!(first(&genesis, at(12)), None);
+        assert_eq!(first(&genesis, at(61)), None, "asked before the longer wait was over");
+        genesis.asked(at(61), 2);
+        genesis.on_report(id("b"), &report(2, Some(5), false, 60));
+        assert_eq!(first(&genesis, at(61)), Some(1_000));
+    }
+
+    #[test]
+    fn a_report_that_nobody_asked_for_says_nothing() {
+        let mut genesis = Genesis::new(at(0));
+        genesis.on_report(id("b"), &report(1, None, true, 10));
+        genesis.on_report(id("c"), &report(1, None, true, 10));
+        assert_eq!(first(&genesis, at(100)), None);
+    }
+}

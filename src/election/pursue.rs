@@ -1,0 +1,429 @@
+//! What is done without being asked: learning, campaigning, leading on, giving up.
+
+use ringrift_wire::{Canvass, Inquire, Message, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::campaign::{Campaign, Stand};
+use super::core::Core;
+use super::history::{Ballot, PastElection};
+use super::{ElectionCause, Event, LossCause, MAX_LOSSES, Machine, STORE_RETRY, Upkeep};
+use crate::time::Instant;
+use ::core::time::Duration;
+
+/// The longest pause between two inquiries of a voter with an empty store.
+const INQUIRY_PAUSE: Duration = Duration::from_secs(1);
+
+impl Machine {
+    /// Does what has become due; harmless at any time and as often as one likes.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.expire(now);
+        self.learn(now);
+        self.retry_store(now);
+        self.cast_deferred(now);
+        self.lead_on(now);
+        self.pursue(now);
+        self.lead_on(now);
+        self.pursue_trigger(now);
+        self.announce(now);
+        self.drain_core();
+    }
+
+    /// Demotes a leader whose lease has ended.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let Some(term) = self.core.as_mut().and_then(|core| core.expire(now)) else { return };
+        if self.losses.len() == MAX_LOSSES {
+            self.losses.pop_front();
+        }
+        self.losses.push_back(now);
+        self.ended(now, term, LossCause::LeaseExpired, ElectionCause::LeaseExpired);
+    }
+
+    /// Stops leading at once.
+    pub(super) fn resign(&mut self, now: Instant, cause: LossCause) {
+        let Some(term) = self.core.as_mut().and_then(Core::resign) else { return };
+        self.ended(now, term, cause, ElectionCause::Triggered);
+    }
+
+    fn ended(&mut self, now: Instant, term: u64, cause: LossCause, vacancy: ElectionCause) {
+        self.notify(Event::LeadershipLost { term, cause });
+        self.drain_core();
+        self.upkeep = None;
+        self.vacancy = vacancy;
+        self.quiet_until = now;
+        self.follow.release(self.setup.me, self.setup.boot.nonce, term);
+    }
+
+    // ---- An empty store, a failing one --------------------------------------------------------
+
+    fn learn(&mut self, now: Instant) {
+        let unix_now = self.unix_now(now);
+        let (set, own_lease) = (self.setup.set.tag(), self.setup.params.lease);
+        let others = self.voters.ids();
+        if self.core.as_ref().is_none_or(|core| core.genesis().is_none()) || self.stopping {
+            return;
+        }
+        if let Some(term) = self.core.as_mut().and_then(|core| core.adopt(now, unix_now)) {
+            self.drain_core();
+            self.notify(Event::RecordAdopted { term });
+            return;
+        }
+        if now < self.next_inquiry {
+            return;
+        }
+        let number = self.next_number();
+        let delta = self.voters.delta();
+        let Some(genesis) = self.core.as_mut().and_then(Core::genesis_mut) else { return };
+        genesis.asked(now, number);
+        let wait_ends = genesis.wait_ends(own_lease);
+        let ask: Vec<NodeId> =
+            others.into_iter().filter(|&id| !genesis.has_answered(id, own_lease)).collect();
+        self.inquiry_gap = (self.inquiry_gap * 2).clamp(delta, INQUIRY_PAUSE);
+        let next = now + self.inquiry_gap;
+        self.next_inquiry = if now < wait_ends { next.min(wait_ends) } else { next };
+        for to in ask {
+            self.send(to, Message::Inquire(Inquire { set, number }));
+        }
+    }
+
+    fn retry_store(&mut self, now: Instant) {
+        if now < self.next_store_retry {
+            return;
+        }
+        if let Some(core) = self.core.as_mut().filter(|core| !core.store_works()) {
+            core.retry_record();
+            self.next_store_retry = now + STORE_RETRY;
+        }
+    }
+
+    // ---- Leading ------------------------------------------------------------------------------
+
+    fn lead_on(&mut self, now: Instant) {
+        let Some(term) = self.core.as_ref().and_then(Core::leading_term) else {
+            self.upkeep = None;
+            return;
+        };
+        match &self.upkeep {
+            None => self.gained(now, term),
+            Some(_) => self.raise(now, term),
+        }
+        self.beat(now);
+        self.drain_core();
+    }
+
+    fn gained(&mut self, now: Instant, term: u64) {
+        let (cause, began_at, mut votes) = match self.campaign.take() {
+            Some(campaign) => {
+                let votes = campaign.stand.map(|stand| stand.votes).unwrap_or_default();
+                (campaign.cause, campaign.began_at, votes)
+            }
+            None => (self.vacancy, now, BTreeMap::new()),
+        };
+        let took = now.since(began_at);
+        votes.insert(self.setup.me, Ballot::Granted);
+        self.note(term, cause, Some(self.setup.me), began_at, took, votes);
+        self.follow.forget();
+        self.failures = 0;
+        self.last_until = Instant::ZERO;
+        self.upkeep = Some(Upkeep {
+            beat_at: now,
+            next_beat: now,
+            next_retry: now,
+            retry_gap: Duration::ZERO,
+            silent: BTreeSet::new(),
+            raise: None,
+            since: now,
+        });
+        self.notify(Event::LeadershipGained { term, took });
+    }
+
+    fn beat(&mut self, now: Instant) {
+        let h = self.setup.params.heartbeat_interval;
+        let delta = self.voters.delta();
+        let others = self.voters.ids();
+        let (Some(core), Some(upkeep)) = (&mut self.core, &mut self.upkeep) else { return };
+        if now >= upkeep.next_beat {
+            if core.beat(now, &others).is_none() {
+                // It cannot work: the lease runs out.
+                upkeep.next_beat = now + h;
+                return;
+            }
+            upkeep.beat_at = now;
+            upkeep.next_beat = now + h;
+            upkeep.retry_gap = (h / 16).max(delta);
+            upkeep.next_retry = now + upkeep.retry_gap;
+            upkeep.silent = others.into_iter().collect();
+        } else if now >= upkeep.next_retry {
+            let gone = |id: &NodeId| {
+                let standing = self.voters.get(*id).map(|voter| voter.standing);
+                matches!(standing, Some(super::Standing::Gone(_)))
+            };
+            upkeep.silent.retain(|id| !gone(id));
+            let silent: Vec<NodeId> = upkeep.silent.iter().copied().collect();
+            upkeep.retry_gap *= 2;
+            upkeep.next_retry = now + upkeep.retry_gap;
+            if !silent.is_empty() {
+                core.beat(now, &silent);
+            }
+        }
+    }
+
+    /// Runs for a higher term while leading, when a voter's term is above the own one.
+    fn raise(&mut self, now: Instant, term: u64) {
+        let delta = self.voters.delta();
+        let (others, priority) = (self.voters.ids(), self.own_priority(now));
+        let timeout = self.setup.params.election_timeout.min(self.setup.params.lease);
+        let (Some(core), Some(upkeep)) = (&mut self.core, &mut self.upkeep) else { return };
+        let Some(raise) = &mut upkeep.raise else { return };
+        if term > raise.above {
+            upkeep.raise = None;
+            self.notify(Event::TermRaised { term });
+            let votes = BTreeMap::from([(self.setup.me, Ballot::Granted)]);
+            let me = Some(self.setup.me);
+            self.note(term, ElectionCause::HigherTerm, me, now, Duration::ZERO, votes);
+            return;
+        }
+        let Some(tally) = core.tally().filter(|tally| tally.term() > raise.above) else {
+            if now >= raise.next_at {
+                core.stand(now, raise.above);
+                raise.deadline = now + timeout;
+                raise.next_at = raise.deadline;
+            }
+            return;
+        };
+        if now >= raise.deadline {
+            // The old term goes on; another attempt follows.
+            core.give_up(now);
+            raise.next_at = now + delta;
+            raise.deadline = Instant::NEVER;
+        } else if core.is_open() && (tally.grants().is_empty() || now >= raise.next_at) {
+            let answered =
+                |id: &NodeId| tally.grants().contains_key(id) || tally.refusals().contains_key(id);
+            let ask: Vec<NodeId> = others.into_iter().filter(|id| !answered(id)).collect();
+            raise.next_at = now + delta;
+            core.solicit(now, &ask, priority);
+        }
+    }
+
+    // ---- Becoming leader ----------------------------------------------------------------------
+
+    /// Why this voter should try to lead, if it should.
+    pub(super) fn need(&self, now: Instant) -> Option<ElectionCause> {
+        let core = self.core.as_ref()?;
+        if self.stopping || core.genesis().is_some() || self.own_priority(now).drained {
+            return None;
+        }
+        if self.follow.leader(now).is_none() {
+            return Some(match self.vacancy {
+                ElectionCause::NoLeader if self.follow.last().is_some() => {
+                    ElectionCause::LeaderSilent
+                }
+                vacancy => vacancy,
+            });
+        }
+        if self.leader_suspected(now) {
+            return Some(ElectionCause::LeaderSuspected);
+        }
+        (now < self.nudged_until).then_some(ElectionCause::Canvassed)
+    }
+
+    fn pursue(&mut self, now: Instant) {
+        let Some(core) = &self.core else { return };
+        if core.leading_term().is_some() {
+            self.campaign = None;
+            return;
+        }
+        let standing = self.campaign.as_ref().is_some_and(|campaign| campaign.stand.is_some());
+        if standing {
+            self.stand_on(now);
+            return;
+        }
+        let Some(cause) = self.need(now) else {
+            self.campaign = None;
+            return;
+        };
+        if self.campaign.is_none() {
+            if now < self.quiet_until {
+                return;
+            }
+            let priority = self.own_priority(now);
+            let turn = now + self.voters.delta() * self.better_ones(now);
+            self.campaign = Some(Campaign::new(cause, now, turn, priority));
+        }
+        self.canvass(now);
+    }
+
+    /// How many better voters may be about to stand.
+    fn better_ones(&self, now: Instant) -> u32 {
+        let own = (self.own_priority(now), self.setup.me);
+        let better = |&(id, voter): &(NodeId, &super::Voter)| {
+            let priority = self.priority_of(now, id);
+            let unsuspected =
+                matches!(voter.standing, super::Standing::Unknown | super::Standing::Well);
+            unsuspected && !voter.set_mismatch && !priority.drained && (priority, id) < own
+        };
+        u32::try_from(self.voters.iter().filter(better).count()).unwrap_or(u32::MAX)
+    }
+
+    fn canvass(&mut self, now: Instant) {
+        let (set, term, pace) = (self.setup.set.tag(), self.term(), self.pace());
+        let ids = self.voters.ids();
+        let Some(campaign) = &mut self.campaign else { return };
+        if now < campaign.starts_at {
+            return;
+        }
+        let (cause, priority) = (campaign.cause, campaign.priority);
+        let due: Vec<NodeId> = ids.into_iter().filter(|&id| campaign.is_due(now, id)).collect();
+        if !campaign.announced {
+            campaign.announced = true;
+            self.notify(Event::CanvassStarted { cause });
+        }
+        for to in due {
+            let number = self.next_number();
+            if let Some(campaign) = &mut self.campaign {
+                campaign.asked(now, to, number, pace);
+            }
+            self.send(to, Message::Canvass(Canvass { set, number, term, priority }));
+        }
+        self.try_to_stand(now);
+    }
+
+    fn try_to_stand(&mut self, now: Instant) {
+        let pace = self.pace();
+        let eligible = self.is_eligible(now);
+        let (Some(core), Some(campaign)) = (&mut self.core, &mut self.campaign) else { return };
+        let own = core.free_at(now, self.setup.me, self.setup.boot.nonce);
+        let free = campaign.quorum_free_at(now, own, self.setup.set.quorum(), pace);
+        if !eligible || campaign.outranked(now, pace) || free.is_none_or(|free| now < free) {
+            return;
+        }
+        let Some(term) = core.stand(now, campaign.highest_term()) else { return };
+        let deadline = now + self.setup.params.election_timeout;
+        campaign.stand = Some(Stand {
+            term,
+            deadline,
+            next_at: deadline,
+            gap: Duration::ZERO,
+            hopes: campaign.hopes(now, pace),
+            votes: BTreeMap::new(),
+        });
+        let cause = campaign.cause;
+        self.drain_core();
+        self.notify(Event::ElectionStarted { term, cause });
+        self.stand_on(now);
+    }
+
+    /// Asks for votes, again where there is no answer; ends a round that cannot be won.
+    fn stand_on(&mut self, now: Instant) {
+        let delta = self.voters.delta();
+        let others = self.voters.ids();
+        let quorum = self.setup.set.quorum();
+        let (Some(core), Some(campaign)) = (&mut self.core, &mut self.campaign) else { return };
+        let priority = campaign.priority;
+        let Some(stand) = &mut campaign.stand else { return };
+        let Some(tally) = core.tally().filter(|tally| tally.term() == stand.term) else {
+            self.lost(now, "yielded");
+            return;
+        };
+        let granted = |id: &NodeId| tally.grants().contains_key(id);
+        let refused = |id: &NodeId| tally.refusals().contains_key(id);
+        let own = usize::from(!granted(&self.setup.me));
+        let open = stand.hopes.iter().filter(|id| !granted(id) && !refused(id)).count();
+        if own + tally.grants().len() + open < quorum {
+            self.abandon(now, "refused");
+            return;
+        }
+        if now >= stand.deadline {
+            self.abandon(now, "timeout");
+            return;
+        }
+        let first = stand.gap.is_zero();
+        if core.is_open() && (first || now >= stand.next_at) {
+            // A vote that will have run down by half before it is counted is asked for again.
+            let half = self.setup.params.lease / 2;
+            let stale =
+                |id: &NodeId| tally.grants().get(id).is_some_and(|span| span.sent_at + half < now);
+            let ask: Vec<NodeId> = others
+                .into_iter()
+                .filter(|id| stale(id) || (!granted(id) && !refused(id)))
+                .collect();
+            stand.gap = (stand.gap * 2).max(delta);
+            stand.next_at = now + stand.gap;
+            core.solicit(now, &ask, priority);
+            self.drain_core();
+        }
+    }
+
+    /// Gives up a stand, if there is one.
+    pub(super) fn abandon(&mut self, now: Instant, why: &'static str) {
+        let stands = self.core.as_ref().is_some_and(Core::is_candidate);
+        if let Some(core) = self.core.as_mut().filter(|_| stands) {
+            core.give_up(now);
+        }
+        self.drain_core();
+        self.lost(now, why);
+    }
+
+    /// A stand has ended without a win.
+    pub(super) fn lost(&mut self, now: Instant, why: &'static str) {
+        let Some(campaign) = self.campaign.take() else { return };
+        let Some(stand) = campaign.stand else { return };
+        let took = now.since(campaign.began_at);
+        self.note(stand.term, campaign.cause, None, campaign.began_at, took, stand.votes);
+        self.notify(Event::ElectionLost { term: stand.term, why });
+        if !matches!(why, "refused" | "timeout") {
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.last_until = now + self.setup.params.election_timeout;
+        let delta = self.voters.delta();
+        let voters = u32::try_from(self.setup.set.len()).unwrap_or(u32::MAX);
+        let spread = 2u32.saturating_pow(self.failures).min(voters);
+        self.quiet_until = now + delta + self.rng.duration_below(delta * spread);
+    }
+
+    fn note(
+        &mut self,
+        term: u64,
+        cause: ElectionCause,
+        winner: Option<NodeId>,
+        started_at: Instant,
+        took: Duration,
+        mut votes: BTreeMap<NodeId, Ballot>,
+    ) {
+        for &id in self.setup.set.ids() {
+            votes.entry(id).or_insert(Ballot::Silent);
+        }
+        let cause = cause.as_str();
+        self.history.note(PastElection { term, cause, winner, started_at, took, votes });
+    }
+
+    // ---- Telling ------------------------------------------------------------------------------
+
+    /// Tells when the known leader has changed, and counts terms.
+    fn announce(&mut self, now: Instant) {
+        let (leader, term) = (self.leader(now), self.term());
+        if term > self.counted_term {
+            self.counted_term = term;
+            self.counters.elections += 1;
+        }
+        if leader == self.announced {
+            return;
+        }
+        self.announced = leader;
+        if let Some(winner) = leader {
+            self.counters.leader_changes += 1;
+            self.vacancy = ElectionCause::NoLeader;
+            if winner != self.setup.me {
+                self.history.note(PastElection {
+                    term,
+                    cause: "observed",
+                    winner: leader,
+                    started_at: now,
+                    took: Duration::ZERO,
+                    votes: BTreeMap::new(),
+                });
+            }
+        }
+        self.notify(Event::LeaderChanged { leader, term });
+    }
+}

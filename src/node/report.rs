@@ -1,0 +1,196 @@
+//! The node's account of itself: the status, and why there is no leader.
+
+use ringrift_wire::NodeId;
+
+use super::Node;
+use super::status::{
+    Counters, KnownLeader, Lease, MemberStatus, PromiseStatus, Role, Status, VoterStatus,
+};
+use crate::membership::Member;
+use crate::time::Instant;
+
+impl Node {
+    /// Everything that this node can say of itself at `now`.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> Status {
+        let machine = &self.machine;
+        let core = machine.core();
+        let lease = core.and_then(|core| core.lease()).filter(|(end, _)| now < *end);
+        let role = match core {
+            None => Role::Observer,
+            Some(_) if lease.is_some() => Role::Leader,
+            Some(_) if machine.is_candidate() => Role::Candidate,
+            Some(_) => Role::Follower,
+        };
+        let mut candidates: Vec<NodeId> = Vec::new();
+        if machine.is_candidate() {
+            candidates.push(self.id);
+        }
+        Status {
+            taken_at: now,
+            node: self.id,
+            boot: self.boot,
+            incarnation: self.membership.incarnation(),
+            started_at: self.started_at,
+            started_unix: self.started_unix,
+            role,
+            term: machine.term(),
+            voted_for: core.and_then(|core| core.record().voted_for),
+            lease: lease.map(|(ends_at, renewed_at)| Lease { ends_at, renewed_at }),
+            follows: machine.follows(now).map(|known| KnownLeader {
+                id: known.id,
+                term: known.term,
+                heard_at: known.heard_at,
+                valid_until: known.valid_until(),
+                direct: known.direct_at.is_some_and(|at| at >= known.heard_at),
+                suspected: machine.leader_suspected(now),
+            }),
+            no_leader_reason: self.no_leader_reason(now),
+            promise: core
+                .and_then(|core| core.promise(now))
+                .map(|promise| PromiseStatus { to: promise.to, until: promise.until }),
+            abstains_until: core.and_then(|core| core.abstains_until(now)),
+            store_works: core.is_none_or(|core| core.store_works()),
+            drained: core.is_some_and(|core| core.record().drained),
+            trigger_blocked_until: machine.trigger_blocked_until(),
+            voter_set: self.set.tag(),
+            quorum: self.set.quorum(),
+            voters: self.voters(now),
+            members: self.membership.members().filter_map(member_status).collect(),
+            election_in_progress: machine.election_in_progress(),
+            candidates,
+            local_health: self.membership.local_health(),
+            history: machine.history().iter().cloned().collect(),
+            counters: self.counters(),
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        let election = self.machine.counters();
+        let membership = self.membership.counters();
+        Counters {
+            elections: election.elections,
+            leader_changes: election.leader_changes,
+            heartbeats_acknowledged: election.heartbeats_acknowledged,
+            suspicions_raised: membership.suspicions_raised,
+            suspicions_refuted: membership.suspicions_refuted,
+            suspicions_confirmed: membership.suspicions_confirmed,
+            updates_applied: membership.updates_applied,
+            foreign_addresses: self.foreign_addresses,
+            overflows: self.overflows.saturating_add(membership.overflows),
+        }
+    }
+
+    fn voters(&self, now: Instant) -> Vec<VoterStatus> {
+        let order = self.machine.order(now);
+        let record = self.machine.core().map(|core| *core.record());
+        let mut voters: Vec<VoterStatus> = (1..)
+            .zip(order)
+            .map(|(rank, (id, priority))| {
+                let known = self.machine.voters().get(id);
+                let is_self = id == self.id;
+                VoterStatus {
+                    id,
+                    is_self,
+                    rank,
+                    priority,
+                    term: if is_self { record.map(|r| r.term) } else { known.and_then(|v| v.term) },
+                    voted_for: if is_self {
+                        record.and_then(|record| record.voted_for)
+                    } else {
+                        known.and_then(|voter| voter.voted_for)
+                    },
+                    round_trip_at: known.and_then(|voter| voter.round_trip_at),
+                    set_mismatch: known.is_some_and(|voter| voter.set_mismatch),
+                    reports_leader: known.and_then(|voter| voter.reports_leader),
+                }
+            })
+            .collect();
+        voters.sort_by_key(|voter| voter.id);
+        voters
+    }
+
+    /// Why there is no leader, in words an operator can act on. Asked at a moment with a leader, it
+    /// says why there would be none without it.
+    fn no_leader_reason(&self, now: Instant) -> String {
+        let seconds = |until: Instant| now.until(until).as_secs_f64();
+        let (quorum, all) = (self.set.quorum(), self.set.len());
+        let unreachable = self.unreachable();
+        let reachable = all - unreachable.len();
+        if reachable < quorum {
+            let names = names(&unreachable);
+            return format!(
+                "no quorum: {reachable} of {all} voters are reachable, {quorum} are needed; not reachable: {names}"
+            );
+        }
+        let Some(core) = self.machine.core() else {
+            return "no voter has told this observer of a leader within its lease".to_owned();
+        };
+        if self.machine.is_stopping() {
+            return "this node is stopping".to_owned();
+        }
+        let other_sets: Vec<NodeId> = self
+            .machine
+            .voters()
+            .iter()
+            .filter(|(_, v)| v.set_mismatch)
+            .map(|(id, _)| id)
+            .collect();
+        if all - other_sets.len() < quorum {
+            let names = names(&other_sets);
+            return format!(
+                "these voters are configured with another voter list or voters_version: {names}"
+            );
+        }
+        if let Some(genesis) = core.genesis() {
+            let left = seconds(genesis.wait_ends(core.record().longest_lease));
+            return format!(
+                "this voter's store is empty: unless all {all} voters are new it waits {left:.1} s more for \
+                 promises that it may have forgotten, and then for the answers of {quorum} voters"
+            );
+        }
+        if !core.store_works() {
+            return "the vote store of this voter cannot be written; see its log".to_owned();
+        }
+        if let Some(until) = core.abstains_until(now) {
+            let left = seconds(until);
+            return format!("this voter restarted and abstains for {left:.1} s more");
+        }
+        if let Some(promise) = core.promise(now).filter(|promise| promise.to != self.id) {
+            let left = seconds(promise.until);
+            return format!("the promise of this voter to {} runs {left:.1} s more", promise.to);
+        }
+        if self.machine.election_in_progress() {
+            return "an election is under way".to_owned();
+        }
+        "waiting for a better voter to stand".to_owned()
+    }
+
+    fn unreachable(&self) -> Vec<NodeId> {
+        let reachable =
+            |id: NodeId| self.membership.member(id).is_some_and(|m| m.health.is_reachable());
+        let others = self.set.ids().iter().copied().filter(|&id| id != self.id);
+        others.filter(|&id| !reachable(id)).collect()
+    }
+}
+
+fn names(ids: &[NodeId]) -> String {
+    ids.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn member_status(member: &Member) -> Option<MemberStatus> {
+    Some(MemberStatus {
+        id: member.id,
+        address: member.address?,
+        health: member.health,
+        since: member.since,
+        sequence: member.sequence,
+        incarnation: member.incarnation,
+        last_heard: member.last_heard,
+        round_trip: member.round_trip(),
+        loss_permille: member.loss_permille,
+        suspected_by: member.suspected_by().to_vec(),
+        probes_answered: member.probes_answered,
+        probes_failed: member.probes_failed,
+    })
+}
