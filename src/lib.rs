@@ -1,6 +1,7 @@
 //! ringrift-p2p.
 pub mod config;
 pub mod election;
+pub mod http;
 pub mod membership;
 pub mod node;
 pub mod rng;
