@@ -3,6 +3,7 @@ pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod election;
+pub mod http;
 pub mod membership;
 pub mod node;
 pub mod rng;
