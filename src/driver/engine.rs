@@ -27,7 +27,7 @@ use tracing::{debug, error, trace, warn};
 use super::clock::Clock;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
-use crate::node::{Command, Deadline, Event, Input, Output, Persisted, Reply, Status};
+use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
 use crate::telemetry::Metrics;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
@@ -54,6 +54,24 @@ pub trait Machine {
 
     /// What it says of itself.
     fn status(&self, now: Instant) -> Status;
+}
+
+impl Machine for Node {
+    fn handle_input(&mut self, now: Instant, input: Input) {
+        Self::handle_input(self, now, input);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        Self::poll_output(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        Self::poll_timeout(self)
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        Self::status(self, now)
+    }
 }
 
 /// Where datagrams go.
@@ -194,7 +212,6 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
 
     /// Takes the answer of the storage thread.
     pub fn stored(&mut self, answer: Answer) {
-        // A second answer, after a failure, stands for no request.
         self.writing = self.writing.saturating_sub(1);
         if let Some(took) = answer.took {
             self.outside.metrics.traffic.record_written(took);
