@@ -64,3 +64,12 @@ impl fmt::Display for Instant {
         write!(f, "{:.6}s", self.0 as f64 / 1e9)
     }
 }
+
+/// When a machine wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// When.
+    pub at: Instant,
+    /// What for, in a word of a closed set.
+    pub reason: &'static str,
+}

@@ -9,8 +9,8 @@ use ringrift_wire::{Boot, Envelope, Message, NodeId};
 use crate::election::record::{Promise, VoteRecord};
 use crate::election::{self, VoterSet};
 use crate::membership;
-use crate::time::Instant;
 
+pub use crate::time::Deadline;
 pub use event::Event;
 pub use status::Status;
 
@@ -151,13 +151,4 @@ pub enum Reply {
         /// For the operator, in words.
         why: String,
     },
-}
-
-/// When the machine wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    /// When.
-    pub at: Instant,
-    /// What for, in a word of a closed set.
-    pub reason: &'static str,
 }

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use crate::time::Instant;
 
+pub use crate::membership::Health;
+
 /// The part that a node plays, as it stood when the status was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -34,41 +36,6 @@ impl Role {
             Self::Candidate => "candidate",
             Self::Observer => "observer",
         }
-    }
-}
-
-/// A member's state as this node sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Health {
-    /// Configured, never heard of since this process started.
-    Unknown,
-    /// It answers.
-    Alive,
-    /// Accused, still counted reachable.
-    Suspect,
-    /// Declared dead.
-    Dead,
-    /// It said that it leaves.
-    Left,
-}
-
-impl Health {
-    /// The word for logs, labels and JSON.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Alive => "alive",
-            Self::Suspect => "suspect",
-            Self::Dead => "dead",
-            Self::Left => "left",
-        }
-    }
-
-    /// Whether it counts as reachable: alive or suspect.
-    #[must_use]
-    pub const fn is_reachable(self) -> bool {
-        matches!(self, Self::Alive | Self::Suspect)
     }
 }
 
