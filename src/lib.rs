@@ -2,7 +2,9 @@
 pub mod cli;
 pub mod config;
 pub mod election;
+pub mod http;
 pub mod membership;
 pub mod node;
 pub mod rng;
+pub mod telemetry;
 pub mod time;

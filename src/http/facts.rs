@@ -1,0 +1,68 @@
+//! What the configuration says of this node and the others, for answers.
+
+use core::net::{IpAddr, SocketAddr};
+use ringrift_wire::NodeId;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::{Address, Config};
+
+/// The part of an answer that does not change while the process runs.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// This node.
+    pub node: NodeId,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Where this node takes datagrams, as it tells others.
+    pub address: SocketAddr,
+    /// Where this node's HTTP server listens, as others reach it.
+    pub http_port: u16,
+    /// The folder whose disk `/health` measures.
+    pub data_dir: PathBuf,
+    /// What an operator should know about this start, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Facts {
+    /// The configured address or name of a host.
+    pub(super) fn host(&self, id: NodeId) -> Option<String> {
+        self.config.hosts.get(&id).map(|host| match &host.address {
+            Address::Ip(address) => address.to_string(),
+            Address::Name(name) => name.clone(),
+        })
+    }
+
+    /// The HTTP port of a host; of an unconfigured one its gossip port, since both are one number
+    /// unless configured.
+    pub(super) fn http_port_of(&self, id: NodeId, gossip: SocketAddr) -> u16 {
+        if id == self.node {
+            return self.http_port;
+        }
+        self.config.hosts.get(&id).map_or(gossip.port(), |host| host.http_port)
+    }
+
+    /// Where the HTTP server of a host is reached, `host:port`.
+    pub(super) fn http_address(&self, id: NodeId, gossip: SocketAddr) -> String {
+        let port = self.http_port_of(id, gossip);
+        match self.config.hosts.get(&id).map(|host| &host.address) {
+            Some(Address::Name(name)) => format!("{name}:{port}"),
+            Some(Address::Ip(address)) => SocketAddr::new(*address, port).to_string(),
+            None => SocketAddr::new(gossip.ip(), port).to_string(),
+        }
+    }
+
+    /// Whether an address is one of this node's own, apart from loopback.
+    pub(super) fn is_own_address(&self, address: IpAddr) -> bool {
+        let configured = self.config.hosts.get(&self.node).map(|host| &host.address);
+        address == self.address.ip().to_canonical()
+            || matches!(configured, Some(Address::Ip(own)) if own.to_canonical() == address)
+    }
+
+    /// Whether a host name is this node's own: its node name or its configured name.
+    pub(super) fn is_own_name(&self, name: &str) -> bool {
+        let configured = self.config.hosts.get(&self.node).map(|host| &host.address);
+        name.eq_ignore_ascii_case(self.node.as_str())
+            || matches!(configured, Some(Address::Name(own)) if own.eq_ignore_ascii_case(name))
+    }
+}

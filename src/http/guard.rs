@@ -1,0 +1,201 @@
+//! Who may POST: a process of this machine that no foreign web page speaks through.
+//!
+//! Without a configured token only a loopback peer is admitted (an IPv4 address mapped into IPv6
+//! counts as what it stands for); anybody else is told 401.
+//!
+//! A browser on this machine is a loopback peer too, and a page from anywhere may make it send a
+//! POST. Such a request is refused with 403, whatever its source:
+//! - `Host` must be ours: `localhost`, a loopback address, the address that the connection reached,
+//!   this node's name, or its configured name or address. A page that had its own name resolve to
+//!   this machine (DNS rebinding) still sends its own name. No browser omits `Host`, so a request
+//!   without one is not refused for it.
+//! - `Origin`, when sent, must be `http://` and exactly the `Host`; `null` is foreign.
+//! - `Sec-Fetch-Site`, when sent, must be `same-origin` or `none`.
+//!
+//! A loopback peer with `Forwarded`, `X-Forwarded-For` or a relative of theirs is a proxy that
+//! speaks for somebody else, and is refused with 403 as well.
+
+use core::net::{IpAddr, SocketAddr};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+use hyper::{HeaderMap, StatusCode};
+
+use super::answer::Answer;
+use super::facts::Facts;
+
+/// Headers by which a proxy says for whom it speaks.
+const PROXY_HEADERS: [&str; 5] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// Who asks.
+    pub(super) peer: SocketAddr,
+    /// The address of ours that was reached.
+    pub(super) local: SocketAddr,
+}
+
+/// Admits a POST, or says why not.
+///
+/// # Errors
+/// The answer: 403 or 401.
+pub(super) fn admit(parts: &Parts, ends: Ends, facts: &Facts) -> Result<(), Answer> {
+    let headers = &parts.headers;
+    let hosts = headers.get_all(header::HOST).iter().map(authority);
+    let target = parts.uri.authority().cloned().map(Some);
+    let hosts: Vec<Option<Authority>> = hosts.chain(target).collect();
+    if !hosts.iter().all(|host| host.as_ref().is_some_and(|host| is_own(host, ends.local, facts))) {
+        return Err(forbidden("the Host header does not name this node"));
+    }
+    let host = hosts.first().and_then(Option::as_ref);
+    if !headers.get_all(header::ORIGIN).iter().all(|origin| is_same(origin, host)) {
+        return Err(forbidden("the request comes from a page of another origin"));
+    }
+    let is_ours = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
+    if !headers.get_all("sec-fetch-site").iter().all(is_ours) {
+        return Err(forbidden("the request comes from a page of another origin"));
+    }
+    if !ends.peer.ip().to_canonical().is_loopback() {
+        return Err(unauthorized());
+    }
+    if is_proxied(headers) {
+        return Err(forbidden("the request comes through a proxy"));
+    }
+    Ok(())
+}
+
+fn is_proxied(headers: &HeaderMap) -> bool {
+    PROXY_HEADERS.iter().any(|name| headers.contains_key(HeaderName::from_static(name)))
+}
+
+fn forbidden(why: &str) -> Answer {
+    Answer::error(StatusCode::FORBIDDEN, "FORBIDDEN", why)
+}
+
+fn unauthorized() -> Answer {
+    Answer::error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "unauthorized")
+        .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+fn authority(value: &HeaderValue) -> Option<Authority> {
+    value.to_str().ok()?.parse().ok()
+}
+
+fn is_own(host: &Authority, local: SocketAddr, facts: &Facts) -> bool {
+    if host.as_str().contains('@') {
+        return false;
+    }
+    let name = host.host();
+    let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    match literal.parse::<IpAddr>() {
+        Ok(address) => {
+            let address = address.to_canonical();
+            address.is_loopback()
+                || address == local.ip().to_canonical()
+                || facts.is_own_address(address)
+        }
+        Err(_) => name.eq_ignore_ascii_case("localhost") || facts.is_own_name(name),
+    }
+}
+
+fn is_same(origin: &HeaderValue, host: Option<&Authority>) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    origin.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::fixtures::{facts, post};
+
+    const LOOPBACK: &str = "127.0.0.1:4000";
+
+    /// The status of a POST from `peer` with these headers; 200 stands for admitted.
+    fn verdict(peer: &str, headers: &[(&str, &str)]) -> u16 {
+        verdict_at(peer, "/election/trigger", headers)
+    }
+
+    fn verdict_at(peer: &str, uri: &str, headers: &[(&str, &str)]) -> u16 {
+        let (peer, local) = (peer.parse().unwrap(), "100.64.0.7:8770".parse().unwrap());
+        let verdict = admit(&post(uri, headers), Ends { peer, local }, &facts());
+        verdict.map_or_else(|answer| answer.status.as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn only_loopback_is_admitted_without_a_token() {
+        for peer in [LOOPBACK, "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(verdict(peer, &[("host", "localhost:8770")]), 200, "{peer}");
+        }
+        for peer in ["100.64.0.2:1", "[fd00::1]:1", "[::ffff:100.64.0.2]:1", "[::127.0.0.1]:1"] {
+            assert_eq!(verdict(peer, &[("host", "localhost:8770")]), 401, "{peer}");
+        }
+    }
+
+    #[test]
+    fn own_hosts_are_admitted() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8770",
+            "127.0.0.3:8770",
+            "[::1]:8770",
+            "100.64.0.1:8770",
+            "100.64.0.7:8770",
+            "nebius-backbone-1:8770",
+        ] {
+            assert_eq!(verdict(LOOPBACK, &[("host", host)]), 200, "{host}");
+        }
+        assert_eq!(verdict(LOOPBACK, &[]), 200);
+    }
+
+    #[test]
+    fn foreign_hosts_are_refused() {
+        for host in [
+            "evil.example",
+            "evil.example:8770",
+            "localhost.evil.example",
+            "100.64.0.2:8770",
+            "127.0.0.1@evil.example",
+            "hetzner-cpu1:8770",
+            "",
+            "a b",
+        ] {
+            assert_eq!(verdict(LOOPBACK, &[("host", host)]), 403, "{host}");
+            assert_eq!(verdict("100.64.0.2:1", &[("host", host)]), 403, "{host}");
+        }
+        let twice = [("host", "localhost"), ("host", "evil.example")];
+        assert_eq!(verdict(LOOPBACK, &twice), 403);
+        assert_eq!(verdict_at(LOOPBACK, "http://evil.example/", &[("host", "localhost")]), 403);
+    }
+
+    #[test]
+    fn foreign_origins_are_refused() {
+        let host = ("host", "localhost:8770");
+        assert_eq!(verdict(LOOPBACK, &[host, ("origin", "http://localhost:8770")]), 200);
+        for origin in
+            ["http://evil.example", "http://localhost:3000", "https://localhost:8770", "null"]
+        {
+            assert_eq!(verdict(LOOPBACK, &[host, ("origin", origin)]), 403, "{origin}");
+        }
+        assert_eq!(verdict(LOOPBACK, &[("origin", "http://localhost:8770")]), 403);
+    }
+
+    #[test]
+    fn requests_of_pages_on_other_sites_are_refused() {
+        let host = ("host", "localhost:8770");
+        for (site, expected) in
+            [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403)]
+        {
+            assert_eq!(verdict(LOOPBACK, &[host, ("sec-fetch-site", site)]), expected, "{site}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_on_loopback_is_refused() {
+        for name in PROXY_HEADERS {
+            let headers = [("host", "localhost:8770"), (name, "10.0.0.1")];
+            assert_eq!(verdict(LOOPBACK, &headers), 403, "{name}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The HTTP server: what a node shows and the few things that may be asked of it.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /health` | 200 as soon as the process listens |
+//! | `GET /ready` | 200 once a leader is known, else 503 with the reason |
+//! | `GET /status` | everything; `?alive_only=false` lists the unreachable peers too |
+//! | `GET /election/status` | voters, lease, promise, priority order, past elections |
+//! | `POST /election/trigger`, `POST /election/start` | holds a fresh election |
+//! | `GET /leader` | 200 on the leader while its lease runs, else 503 |
+//! | `GET /members` | the member table |
+//! | `GET /metrics`, `GET /metrics/prometheus` | the numbers, for Prometheus |
+//!
+//! Every GET route answers HEAD too. An unknown path is 404, a wrong method 405 with `Allow`; every
+//! error is JSON `{"error", "error_code"}`. GET is open to everybody; POST is for the processes of this
+//! machine, by the rules of the module `guard`.
+//!
+//! It decides who may ask and how answers read. What is true comes from one immutable
+//! [`Status`] and the present moment, through [`View`](crate::telemetry::View);
+//! what is done is decided by the node, to which commands go through a bounded queue.
+//!
+//! Invariants:
+//! 1. The server runs on its own thread with its own runtime and shares nothing with the protocol
+//!    loop that could make it wait: a snapshot is loaded, a command is tried, numbers are atomics.
+//! 2. Whatever is said about leading is computed at the moment of the answer.
+//! 3. Connections, heads, bodies and the time of each have a limit in [`Limits`].
+//! 4. A POST caused by a page of another origin never reaches the node.
+
+mod answer;
+mod election;
+mod facts;
+#[cfg(test)]
+mod fixtures;
+mod guard;
+mod machine;
+mod members;
+mod probes;
+mod route;
+mod server;
+mod status;
+
+use arc_swap::ArcSwap;
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::node::{Command, Reply, Status};
+use crate::telemetry::Metrics;
+use crate::time::Instant;
+
+pub use facts::Facts;
+pub use route::routes;
+pub use server::{Handle, spawn};
+
+/// The largest body that a request may have, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// A command for the node and where its answer is awaited.
+pub type Request = (Command, oneshot::Sender<Reply>);
+
+/// What the server shares with the driver.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The last status, replaced by the driver.
+    pub status: Arc<ArcSwap<Status>>,
+    /// The present moment on the clock of the status.
+    pub now: fn() -> Instant,
+    /// The present moment for people.
+    pub wall: fn() -> SystemTime,
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// What the configuration says.
+    pub facts: Arc<Facts>,
+    /// The way to the node; a full queue is answered with 503.
+    pub commands: mpsc::Sender<Request>,
+}
+
+/// What a client may use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once, 512 by default; one more is told 503 and closed.
+    pub connections: usize,
+    /// From the opening of a connection or the last answer to the next complete head, 10 s.
+    pub head: Duration,
+    /// For a whole body, 10 s.
+    pub body: Duration,
+    /// For the answer of the node to a command, 10 s.
+    pub command: Duration,
+    /// From one complete head to the next, the answer's delivery included, 30 s.
+    pub exchange: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+            command: Duration::from_secs(10),
+            exchange: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `/health`, `/ready` and `/leader`: what load balancers and supervisors probe.
+
+use hyper::StatusCode;
+use hyper::header::{HeaderName, HeaderValue};
+use serde_json::json;
+
+use super::answer::{Answer, Present, name, object, seconds};
+
+/// `GET /health`: the process lives and answers.
+pub(super) fn health(present: &Present<'_>) -> Answer {
+    let (view, machine) = (&present.view, present.machine);
+    let body = json!({
+        "status": "healthy",
+        "healthy": true,
+        "node_id": view.status.node.as_str(),
+        "role": view.role.as_str(),
+        "leader_id": name(view.leader),
+        "leader_last_seen_seconds": view.leader_silence().map(seconds),
+        "active_peers": view.peers.reachable(),
+        "total_peers": view.peers.total(),
+        "uptime_seconds": seconds(present.ago(view.status.started_at)),
+        "timestamp": present.timestamp(),
+        "disk_percent": machine.disk,
+        "memory_percent": machine.memory,
+        "cpu_percent": machine.cpu,
+    });
+    Answer::json(StatusCode::OK, &body)
+}
+
+/// `GET /ready`: the node leads or knows who does.
+pub(super) fn ready(present: &Present<'_>) -> Answer {
+    let view = &present.view;
+    let known = json!({
+        "ready": view.leader.is_some(),
+        "node_id": view.status.node.as_str(),
+        "leader_id": name(view.leader),
+    });
+    match present.no_leader_reason() {
+        None => Answer::json(StatusCode::OK, &known),
+        Some(reason) => {
+            let error = json!({ "error": reason, "error_code": "NO_LEADER" });
+            Answer::json(StatusCode::SERVICE_UNAVAILABLE, &object([known, error]))
+        }
+    }
+}
+
+/// `GET /leader`: 200 from the node that leads now, and from no other.
+pub(super) fn leader(present: &Present<'_>) -> Answer {
+    let view = &present.view;
+    let address = view.leader.map(|leader| {
+        let gossip = view.status.member(leader).map(|member| member.address);
+        present.facts.http_address(leader, gossip.unwrap_or(present.facts.address))
+    });
+    let known = json!({
+        "leader_id": name(view.leader),
+        "address": address,
+        "term": view.status.term,
+        "lease_ttl": seconds(view.lease_left),
+    });
+    if view.is_leader {
+        let remaining = u64::try_from(view.lease_left.as_millis()).unwrap_or(u64::MAX);
+        return Answer::json(StatusCode::OK, &known)
+            .with(HeaderName::from_static("x-leader-term"), HeaderValue::from(view.status.term))
+            .with(HeaderName::from_static("x-lease-remaining-ms"), HeaderValue::from(remaining));
+    }
+    let error = match present.no_leader_reason() {
+        None => json!({ "error": "this node does not lead", "error_code": "NOT_LEADER" }),
+        Some(reason) => json!({ "error": reason, "error_code": "NO_LEADER" }),
+    };
+    Answer::json(StatusCode::SERVICE_UNAVAILABLE, &object([known, error]))
+}

@@ -1,0 +1,132 @@
+//! Which request means what: paths, methods and queries.
+
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+
+use super::answer::{Answer, Present};
+use super::facts::Facts;
+use super::guard::{self, Ends};
+use super::{election, members, probes, status};
+use crate::telemetry::{Metrics, metrics};
+
+/// What a request that may be answered asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// To be told something.
+    Tell(Page),
+    /// To have something done.
+    Act(Deed),
+}
+
+/// What can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Health,
+    Ready,
+    Status { alive_only: bool },
+    Election,
+    Leader,
+    Members,
+    Metrics,
+}
+
+/// What can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// A fresh election.
+    Trigger,
+}
+
+/// Every path and what it stands for; `/status` as it is without a query.
+const ROUTES: [(&str, Wish); 10] = [
+    ("/health", Wish::Tell(Page::Health)),
+    ("/ready", Wish::Tell(Page::Ready)),
+    ("/status", Wish::Tell(Page::Status { alive_only: true })),
+    ("/election/status", Wish::Tell(Page::Election)),
+    ("/election/trigger", Wish::Act(Deed::Trigger)),
+    ("/election/start", Wish::Act(Deed::Trigger)),
+    ("/leader", Wish::Tell(Page::Leader)),
+    ("/members", Wish::Tell(Page::Members)),
+    ("/metrics", Wish::Tell(Page::Metrics)),
+    ("/metrics/prometheus", Wish::Tell(Page::Metrics)),
+];
+
+/// Every route that is served: method and path.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ROUTES.iter().map(|(path, wish)| match wish {
+        Wish::Tell(_) => ("GET", *path),
+        Wish::Act(_) => ("POST", *path),
+    })
+}
+
+/// What a request asks for, judged by its head alone.
+///
+/// # Errors
+/// The answer: 404, 405, 400 for a malformed query, and for a POST what [`guard::admit`] says.
+pub(super) fn wish(parts: &Parts, ends: Ends, facts: &Facts) -> Result<Wish, Answer> {
+    let path = parts.uri.path();
+    let Some(&(_, wish)) = ROUTES.iter().find(|(known, _)| *known == path) else {
+        return Err(Answer::error(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such page"));
+    };
+    match wish {
+        Wish::Tell(page) => {
+            if parts.method != Method::GET && parts.method != Method::HEAD {
+                return Err(wrong_method("GET, HEAD"));
+            }
+            if let Page::Status { .. } = page {
+                let alive_only = alive_only(parts.uri.query().unwrap_or_default())?;
+                return Ok(Wish::Tell(Page::Status { alive_only }));
+            }
+        }
+        Wish::Act(_) => {
+            if parts.method != Method::POST {
+                return Err(wrong_method("POST"));
+            }
+            guard::admit(parts, ends, facts)?;
+        }
+    }
+    Ok(wish)
+}
+
+fn wrong_method(allowed: &'static str) -> Answer {
+    let text = "this page does not take that method";
+    Answer::error(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", text)
+        .with(header::ALLOW, HeaderValue::from_static(allowed))
+}
+
+/// The query of `/status`; unknown keys are left to whoever sent them.
+fn alive_only(query: &str) -> Result<bool, Answer> {
+    let mut values = query.split('&').filter_map(|pair| pair.strip_prefix("alive_only="));
+    match values.next_back().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("true" | "1") => Ok(true),
+        Some("false" | "0") => Ok(false),
+        Some(_) => Err(Answer::error(
+            StatusCode::BAD_REQUEST,
+            "BAD_REQUEST",
+            "alive_only is neither true nor false",
+        )),
+    }
+}
+
+/// The page, true at the present moment.
+pub(super) fn tell(page: Page, present: &Present<'_>, numbers: &Metrics) -> Answer {
+    match page {
+        Page::Health => probes::health(present),
+        Page::Ready => probes::ready(present),
+        Page::Status { alive_only } => status::answer(present, alive_only),
+        Page::Election => election::status(present),
+        Page::Leader => probes::leader(present),
+        Page::Members => members::table(present),
+        Page::Metrics => match numbers.render(&present.view) {
+            Ok(text) => Answer::text(StatusCode::OK, metrics::CONTENT_TYPE, text),
+            Err(error) => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Answer::error(status, "INTERNAL", error.to_string())
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

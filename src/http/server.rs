@@ -1,0 +1,273 @@
+//! Connections: accepting, limits, bodies, and the thread that it all runs on.
+
+use core::convert::Infallible;
+use core::net::SocketAddr;
+use core::pin::pin;
+use core::time::Duration;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::io::Write;
+use std::sync::Arc;
+use std::{io, net, thread};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::answer::{Answer, Present};
+use super::guard::Ends;
+use super::machine::Machine;
+use super::route::{self, Deed, Wish};
+use super::{Limits, MAX_BODY, Shared, election};
+use crate::node::{Command, Reply};
+use crate::telemetry::View;
+
+/// The largest head, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// The most headers of a request.
+const MAX_HEADERS: usize = 64;
+
+/// How long nothing is accepted after accepting failed, for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection beyond the limit is told.
+fn too_many() -> String {
+    let body =
+        Answer::error(StatusCode::SERVICE_UNAVAILABLE, "BUSY", "too many connections are open")
+            .body;
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A running server; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Handle {
+    addresses: Vec<SocketAddr>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Handle {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+impl Drop for Handle {
+    /// Ends the thread; answers not yet delivered are cut off.
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the server was already told by its thread.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Serves the listeners on a thread of its own.
+///
+/// # Errors
+/// The runtime or the thread cannot be started, or a listener is unusable.
+pub fn spawn(
+    listeners: Vec<net::TcpListener>,
+    shared: Shared,
+    limits: Limits,
+) -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let addresses = listeners.iter().map(net::TcpListener::local_addr).collect::<Result<_, _>>()?;
+    let machine = Machine::watch(shared.facts.data_dir.clone())?;
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let server = Arc::new(Server { shared, limits, machine, slots });
+    let context = runtime.enter();
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        runtime.spawn(accept(listener, Arc::clone(&server)));
+    }
+    drop(context);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
+        // Ends when the handle drops its half.
+        let _ = runtime.block_on(stopped);
+        runtime.shutdown_background();
+    })?;
+    Ok(Handle { addresses, stop: Some(stop), thread: Some(thread) })
+}
+
+#[derive(Debug)]
+struct Server {
+    shared: Shared,
+    limits: Limits,
+    machine: Machine,
+    slots: Arc<Semaphore>,
+}
+
+async fn accept(listener: TcpListener, server: Arc<Server>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => match Arc::clone(&server.slots).try_acquire_owned() {
+                Ok(slot) => {
+                    let server = Arc::clone(&server);
+                    tokio::spawn(async move {
+                        serve(stream, peer, server).await;
+                        drop(slot);
+                    });
+                }
+                Err(_) => {
+                    server.shared.metrics.connection_refused();
+                    refuse(stream);
+                }
+            },
+            Err(error) => {
+                debug!(%error, "connection not accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells a connection beyond the limit so, without waiting, and closes it.
+fn refuse(stream: TcpStream) {
+    if let Ok(mut stream) = stream.into_std() {
+        // Whether it is heard does not matter.
+        let _ = stream.write(too_many().as_bytes());
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
+    let Ok(local) = stream.local_addr() else { return };
+    // Without it answers only wait a little.
+    let _ = stream.set_nodelay(true);
+    let limits = server.limits;
+    let ends = Ends { peer, local };
+    let (head_came, mut heads) = watch::channel(());
+    let service = service_fn(move |request| {
+        head_came.send_replace(());
+        let server = Arc::clone(&server);
+        async move { Ok::<_, Infallible>(server.answer(request, ends).await.into()) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            end = &mut connection => {
+                if let Err(error) = end {
+                    debug!(%peer, %error, "connection ended");
+                }
+                return;
+            }
+            head = timeout(limits.exchange, heads.changed()) => {
+                if head.is_err() {
+                    debug!(%peer, "connection too slow");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Server {
+    async fn answer(&self, request: Request<Incoming>, ends: Ends) -> Answer {
+        let (parts, body) = request.into_parts();
+        match route::wish(&parts, ends, &self.shared.facts) {
+            Ok(Wish::Tell(page)) => {
+                self.at_present(|present| route::tell(page, present, &self.shared.metrics))
+            }
+            Ok(Wish::Act(deed)) => match self.read(body).await {
+                Ok(body) => self.act(deed, &body).await,
+                Err(answer) => answer,
+            },
+            Err(answer) => answer,
+        }
+    }
+
+    /// Answers from the snapshot and the moment of now.
+    fn at_present(&self, answer: impl FnOnce(&Present<'_>) -> Answer) -> Answer {
+        let status = self.shared.status.load();
+        let view = View::new(&status, (self.shared.now)());
+        let (wall, machine) = ((self.shared.wall)(), self.machine.reading());
+        answer(&Present { view, wall, facts: &self.shared.facts, machine })
+    }
+
+    async fn read(&self, body: Incoming) -> Result<Bytes, Answer> {
+        let too_large = || {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            Answer::error(status, "BODY_TOO_LARGE", "the body is larger than 64 KiB").closing()
+        };
+        if body.size_hint().lower() > MAX_BODY as u64 {
+            return Err(too_large());
+        }
+        match timeout(self.limits.body, Limited::new(body, MAX_BODY).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(error)) => {
+                let why = format!("the body cannot be read: {error}");
+                Err(Answer::error(StatusCode::BAD_REQUEST, "BAD_REQUEST", why).closing())
+            }
+            Err(_) => {
+                let why = "the body did not come in time";
+                Err(Answer::error(StatusCode::REQUEST_TIMEOUT, "TIMEOUT", why).closing())
+            }
+        }
+    }
+
+    async fn act(&self, deed: Deed, body: &[u8]) -> Answer {
+        match deed {
+            Deed::Trigger => {
+                let reason = match election::reason(body) {
+                    Ok(reason) => reason,
+                    Err(answer) => return answer,
+                };
+                match self.command(Command::Trigger).await {
+                    Ok(reply) => {
+                        election::triggered(&reply, &reason, self.shared.facts.node.as_str())
+                    }
+                    Err((code, why)) => {
+                        election::not_accepted(StatusCode::SERVICE_UNAVAILABLE, code, why)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the node; the error is a code and its reason.
+    async fn command(&self, command: Command) -> Result<Reply, (&'static str, &'static str)> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.commands.try_send((command, answer)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ("BUSY", "too many commands are waiting"),
+            mpsc::error::TrySendError::Closed(_) => ("STOPPING", "the node is stopping"),
+        })?;
+        match timeout(self.limits.command, answered).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) => Err(("STOPPING", "the node is stopping")),
+            Err(_) => Err(("TIMEOUT", "the node did not answer in time; ask /election/status")),
+        }
+    }
+}
+
+impl From<Answer> for Response<Full<Bytes>> {
+    fn from(answer: Answer) -> Self {
+        let mut response = Self::new(Full::from(answer.body));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = *answer.headers;
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

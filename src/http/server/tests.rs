@@ -1,0 +1,275 @@
+use super::*;
+use crate::http::fixtures::{facts, wall};
+use crate::telemetry::Metrics;
+use crate::telemetry::fixtures::{self, NOW};
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use std::io::Read;
+use std::time::Duration;
+
+/// No test lasts so long: a limit that is not what a test is about.
+const FOREVER: Duration = Duration::from_secs(3_600);
+
+/// How long a client waits for what must come: only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn unlimited() -> Limits {
+    Limits { connections: 8, head: FOREVER, body: FOREVER, command: FOREVER, exchange: FOREVER }
+}
+
+struct Running {
+    handle: Handle,
+    commands: mpsc::Receiver<super::super::Request>,
+    status: Arc<ArcSwap<crate::node::Status>>,
+}
+
+fn start(limits: Limits) -> Running {
+    let facts = Arc::new(facts());
+    let kinds = (["ping"], ["magic"]);
+    let metrics = Metrics::new(facts.node, &facts.config, &kinds.0, &kinds.1, None).unwrap();
+    let metrics = Arc::new(metrics);
+    let status = Arc::new(ArcSwap::from_pointee(fixtures::leader()));
+    let (sender, commands) = mpsc::channel(1);
+    let shared =
+        Shared { status: Arc::clone(&status), now: || NOW, wall, metrics, facts, commands: sender };
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let handle = spawn(vec![listener], shared, limits).unwrap();
+    Running { handle, commands, status }
+}
+
+struct Client(net::TcpStream);
+
+/// Status line and headers, and the body.
+type Heard = (String, String);
+
+impl Client {
+    fn new(server: &Running) -> Self {
+        let stream = net::TcpStream::connect(server.handle.addresses()[0]).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    fn send(&mut self, text: &str) -> &mut Self {
+        self.0.write_all(text.as_bytes()).unwrap();
+        self
+    }
+
+    fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    fn hear(&mut self) -> Heard {
+        let head = self.head();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        (head, String::from_utf8(body).unwrap())
+    }
+
+    fn get(&mut self, path: &str) -> Heard {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).hear()
+    }
+
+    /// Whether `/health` is answered with 200.
+    fn try_health(&mut self) -> bool {
+        let _ = self.0.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let mut status = [0; 13];
+        self.0.read_exact(&mut status).is_ok() && &status == b"HTTP/1.1 200 "
+    }
+
+    /// Waits until the server closes; returns what it still said.
+    fn closed(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+        }
+        rest
+    }
+}
+
+fn trigger(body: &str) -> String {
+    format!(
+        "POST /election/trigger HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn code(heard: &Heard) -> (&str, String) {
+    let body: Value = serde_json::from_str(&heard.1).unwrap();
+    let status = heard.0.split(' ').nth(1).unwrap();
+    (status, body["error_code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn one_connection_serves_many_requests_and_each_sees_the_newest_status() {
+    let server = start(unlimited());
+    let mut client = Client::new(&server);
+    assert!(client.get("/leader").0.starts_with("HTTP/1.1 200 "));
+    server.status.store(Arc::new(fixtures::expired()));
+    assert!(client.get("/leader").0.starts_with("HTTP/1.1 503 "));
+    assert!(client.get("/nope").0.starts_with("HTTP/1.1 404 "));
+    assert!(client.get("/metrics").1.contains("\nringrift_p2p_is_leader 0\n"));
+}
+
+#[test]
+fn head_has_the_headers_of_get_and_no_body() {
+    let server = start(unlimited());
+    let mut client = Client::new(&server);
+    let (get, body) = client.get("/leader");
+    let head = client.send("HEAD /leader HTTP/1.1\r\nhost: localhost\r\n\r\n").head();
+    let fields = |head: &str| {
+        let lines = head.lines().filter(|line| !line.starts_with("date:"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(&head), fields(&get));
+    assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+    // Were there a body, the next answer would not begin here.
+    assert!(client.get("/health").0.starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_command_reaches_the_node_and_its_reply_the_client() {
+    let mut server = start(unlimited());
+    let mut client = Client::new(&server);
+    client.send(&trigger(r#"{"reason":"drill"}"#));
+    let (command, answer) = server.commands.blocking_recv().unwrap();
+    assert_eq!(command, Command::Trigger);
+    answer.send(Reply::Started { term: 7 }).unwrap();
+    let (head, body) = client.hear();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(body.contains(r#""started":true,"reason":"drill""#), "{body}");
+}
+
+#[test]
+fn a_malformed_body_never_reaches_the_node() {
+    let mut server = start(unlimited());
+    let mut client = Client::new(&server);
+    assert_eq!(code(&client.send(&trigger("{")).hear()), ("400", "BAD_REQUEST".to_owned()));
+    assert!(server.commands.try_recv().is_err());
+}
+
+#[test]
+fn a_foreign_origin_never_reaches_the_node() {
+    let mut server = start(unlimited());
+    let mut client = Client::new(&server);
+    client.send("POST /election/trigger HTTP/1.1\r\nhost: localhost\r\n");
+    client.send("origin: http://evil.example\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(code(&client.hear()), ("403", "FORBIDDEN".to_owned()));
+    assert!(server.commands.try_recv().is_err());
+}
+
+#[test]
+fn a_node_that_does_not_answer_gives_503() {
+    let server = start(Limits { command: Duration::from_millis(1), ..unlimited() });
+    let mut client = Client::new(&server);
+    assert_eq!(code(&client.send(&trigger("")).hear()), ("503", "TIMEOUT".to_owned()));
+    // The first command still fills the queue of one.
+    assert_eq!(code(&client.send(&trigger("")).hear()), ("503", "BUSY".to_owned()));
+    drop(server.commands);
+    assert_eq!(code(&client.send(&trigger("")).hear()), ("503", "STOPPING".to_owned()));
+}
+
+#[test]
+fn an_oversized_body_is_413_announced_or_not() {
+    let server = start(unlimited());
+    let post = "POST /election/trigger HTTP/1.1\r\nhost: localhost\r\n";
+    let mut announced = Client::new(&server);
+    announced.send(&format!("{post}content-length: {}\r\n\r\n", MAX_BODY + 1));
+    assert_eq!(code(&announced.hear()), ("413", "BODY_TOO_LARGE".to_owned()));
+    assert_eq!(announced.closed(), b"");
+    let mut chunked = Client::new(&server);
+    chunked.send(&format!("{post}transfer-encoding: chunked\r\n\r\n{:x}\r\n", MAX_BODY + 1));
+    chunked.send(&"x".repeat(MAX_BODY + 1));
+    assert_eq!(code(&chunked.hear()), ("413", "BODY_TOO_LARGE".to_owned()));
+}
+
+#[test]
+fn the_largest_body_is_read() {
+    let mut server = start(unlimited());
+    let mut client = Client::new(&server);
+    client.send(&trigger(&format!("{{}}{}", " ".repeat(MAX_BODY - 2))));
+    let (_, answer) = server.commands.blocking_recv().unwrap();
+    answer.send(Reply::AlreadyInProgress).unwrap();
+    assert!(client.hear().0.starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_slow_head_ends_the_connection() {
+    let server = start(Limits { head: Duration::from_millis(20), ..unlimited() });
+    let mut client = Client::new(&server);
+    client.send("GET /health HTTP/1.1\r\nhost: lo");
+    client.closed();
+}
+
+#[test]
+fn an_idle_connection_is_ended() {
+    let server = start(Limits { head: Duration::from_millis(20), ..unlimited() });
+    // On a busy machine the client may itself be too slow to be served at first.
+    let mut served = std::iter::repeat_with(|| {
+        let mut client = Client::new(&server);
+        client.try_health().then_some(client)
+    });
+    let mut client = served.find_map(|client| client).unwrap();
+    client.closed();
+}
+
+#[test]
+fn a_slow_body_is_408_and_ends_the_connection() {
+    let server = start(Limits { body: Duration::from_millis(20), ..unlimited() });
+    let mut client = Client::new(&server);
+    client.send("POST /election/trigger HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{");
+    assert_eq!(code(&client.hear()), ("408", "TIMEOUT".to_owned()));
+    client.closed();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_ended() {
+    let server = start(Limits { exchange: Duration::from_millis(200), ..unlimited() });
+    let mut client = Client::new(&server);
+    let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    client.0.set_write_timeout(Some(PATIENCE)).unwrap();
+    // Until the buffers between the two are full the server answers; then it waits, and ends.
+    let end = loop {
+        if let Err(error) = client.0.write_all(request.as_bytes()) {
+            break error.kind();
+        }
+    };
+    assert!(matches!(end, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{end}");
+}
+
+#[test]
+fn connections_beyond_the_limit_are_told_and_closed() {
+    let server = start(Limits { connections: 1, ..unlimited() });
+    let mut first = Client::new(&server);
+    assert!(first.get("/health").0.starts_with("HTTP/1.1 200 "));
+    let mut second = Client::new(&server);
+    assert_eq!(code(&second.hear()), ("503", "BUSY".to_owned()));
+    assert_eq!(second.closed(), b"");
+    let refused = "\nringrift_p2p_http_connections_refused_total 1\n";
+    assert!(first.get("/metrics").1.contains(refused));
+    drop(first);
+    // The place is free again once the server has seen the end of the first.
+    let mut tries = std::iter::repeat_with(|| Client::new(&server).try_health());
+    assert!(tries.by_ref().take(10_000).any(|served| served));
+}
+
+#[test]
+fn a_dropped_handle_stops_the_server() {
+    let server = start(unlimited());
+    let mut client = Client::new(&server);
+    client.get("/health");
+    let address = server.handle.addresses()[0];
+    drop(server.handle);
+    client.closed();
+    assert!(net::TcpStream::connect(address).is_err());
+}
