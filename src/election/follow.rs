@@ -66,7 +66,12 @@ impl Follow {
 
     /// What another node knows of the leader; `asked_at` is when it was asked, or now.
     pub fn beacon(&mut self, now: Instant, asked_at: Instant, beacon: &Beacon) {
-        let heard_at = asked_at - Duration::from_millis(u64::from(beacon.age_ms));
+        let age = Duration::from_millis(u64::from(beacon.age_ms));
+        if age > asked_at.since(Instant::ZERO) {
+            // Older than this clock can say.
+            return;
+        }
+        let heard_at = asked_at - age;
         self.hear(
             now,
             Known {
@@ -141,7 +146,7 @@ mod tests {
     const L: Duration = Duration::from_secs(10);
 
     fn at(seconds: u64) -> Instant {
-        Instant::from_nanos(seconds * 1_000_000_000)
+        Instant::from_nanos((100 + seconds) * 1_000_000_000)
     }
 
     fn heard(name: &str, term: u64) -> Known {

@@ -32,7 +32,7 @@ impl Machine {
         core: &Core,
         want: &mut dyn FnMut(Instant, &'static str),
     ) {
-        if core.genesis().is_some() {
+        if core.genesis().is_some() && !self.stopping {
             want(self.next_inquiry, "inquiry");
         }
         if !core.store_works() {

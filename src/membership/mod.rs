@@ -1,11 +1,104 @@
-//! Who is alive: SWIM with Lifeguard.
+//! Who is alive: SWIM [Das, Gupta, Motivala, DSN 2002] with Lifeguard [Dadgar, Phillips, Currey,
+//! arXiv 1707.00788].
+//!
+//! Decides which members are alive, suspect, dead or left, as this node sees it. It does not know
+//! who leads, and nothing about leading rests on it: suspicion only says when to try.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `member` | which of two rumours wins |
+//! | `table` | the record of all members and its digest |
+//! | `contact` | whether a datagram's sender is who it says, at which address |
+//! | `rumour` | what follows from a rumour that wins |
+//! | `probe` | whom to ping each interval, and when a round has failed |
+//! | `check` | the examination of a suspect, and when it is dead |
+//! | `suspicion` | how long a suspicion lasts |
+//! | `awareness` | how far this node trusts itself |
+//! | `dissemination` | which rumours a message carries |
+//! | `repair` | when tables are compared |
+//!
+//! Invariants
+//! 1. The same inputs give the same outputs.
+//! 2. No input of a peer panics, and none makes a table or queue grow beyond its named limit.
+//! 3. Nobody but the member itself raises its incarnation; nobody is reachable again after a death
+//!    without an answer of its own.
+//! 4. A node whose own loop was late accuses nobody until it has caught up.
+//! 5. No address is used for a member before the configuration gave it or the member answered a
+//!    random number from there.
 
+mod awareness;
+mod check;
+mod contact;
+mod dissemination;
+mod member;
 mod params;
+mod pings;
+mod probe;
+mod repair;
+mod ring;
+mod rumour;
+mod suspicion;
+mod table;
 
+#[cfg(test)]
+mod network;
+#[cfg(test)]
+mod tests;
+
+pub use member::{Health, Member};
 pub use params::Params;
 
 use core::net::SocketAddr;
-use ringrift_wire::NodeId;
+use core::time::Duration;
+use ringrift_wire::{Boot, Gossip, MemberState, Message, NodeId, Update, Updates};
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::rng::Rng;
+use crate::time::{Deadline, Instant};
+use awareness::Awareness;
+use check::Check;
+use contact::{Proof, Standing};
+use dissemination::Dissemination;
+use pings::Pings;
+use probe::Round;
+use repair::Repair;
+use ring::Ring;
+use table::Table;
+
+/// The most outputs that wait to be taken.
+const MAX_OUTPUTS: usize = 4_096;
+/// The most members that are told of a leave.
+const MAX_FAREWELLS: usize = 64;
+/// How many members hear at once of an accusation, a death or a refutation.
+const FANOUT: usize = 3;
+/// The most datagrams that carry such news at once, per probe interval.
+const MAX_EAGER: u32 = 24;
+
+/// This node, as membership needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Myself {
+    /// Its name.
+    pub id: NodeId,
+    /// This process start.
+    pub boot: Boot,
+    /// Where it takes datagrams, as it tells others.
+    pub address: SocketAddr,
+    /// The incarnation it starts with.
+    pub incarnation: u32,
+    /// Whether it is a configured voter.
+    pub voter: bool,
+}
+
+/// Another configured host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// Its name.
+    pub id: NodeId,
+    /// Where it takes datagrams; `None` until its name is resolved.
+    pub address: Option<SocketAddr>,
+    /// Whether it is a configured voter.
+    pub voter: bool,
+}
 
 /// Something that happened to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,4 +139,466 @@ pub enum Event {
         /// Who.
         member: NodeId,
     },
+}
+
+impl Event {
+    /// Whom it happened to.
+    #[must_use]
+    pub const fn member(&self) -> NodeId {
+        match *self {
+            Self::MemberJoined { member, .. }
+            | Self::MemberSuspected { member, .. }
+            | Self::MemberRefuted { member }
+            | Self::MemberDied { member, .. }
+            | Self::MemberLeft { member }
+            | Self::MemberRestarted { member } => member,
+        }
+    }
+}
+
+/// What comes out; to be carried out in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// To whom, as far as this node knows.
+        member: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Something happened to a member.
+    Event(Event),
+    /// A member has answered a ping of this node.
+    RoundTrip {
+        /// Who.
+        member: NodeId,
+        /// From ping to ack.
+        took: Duration,
+    },
+}
+
+/// Counters since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Accusations of this node's own.
+    pub suspicions_raised: u64,
+    /// Suspicions that ended in an answer of their subject.
+    pub suspicions_refuted: u64,
+    /// Suspicions that ended in a death.
+    pub suspicions_confirmed: u64,
+    /// Accusations of this node itself that it answered.
+    pub own_refutations: u64,
+    /// Rumours applied to the member table.
+    pub updates_applied: u64,
+    /// Rumours about this node under a sequence above its own, which it cannot answer.
+    pub rumours_of_another_boot: u64,
+    /// Datagrams and rumours about names that may not join.
+    pub names_refused: u64,
+    /// Datagrams under a member's name from another process than the one known.
+    pub boots_doubted: u64,
+    /// Second live processes under one name.
+    pub name_conflicts: u64,
+    /// Times that this node's own loop was late by more than a probe interval.
+    pub late_loops: u64,
+    /// Comparisons of tables that this node began.
+    pub repairs: u64,
+    /// Things dropped because a queue or table was full or a rate was used up.
+    pub overflows: u64,
+}
+
+/// Who is alive, as this node sees it.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    params: Params,
+    me: Myself,
+    has_left: bool,
+    rng: Rng,
+    table: Table,
+    queue: Dissemination,
+    awareness: Awareness,
+    pings: Pings,
+    voters: Ring,
+    others: Ring,
+    steps: u64,
+    next_round: Instant,
+    round: Option<Round>,
+    checks: BTreeMap<NodeId, Check>,
+    proofs: BTreeMap<NodeId, Proof>,
+    /// First pings to seeds, the earliest last.
+    greetings: Vec<(Instant, NodeId)>,
+    /// Where the search for lost members goes on.
+    last_called: Option<NodeId>,
+    repair: Repair,
+    /// When anything last came in.
+    last_input: Instant,
+    /// Until then nobody is accused.
+    catching_up_until: Instant,
+    eager_left: u32,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+}
+
+impl Membership {
+    /// A node that knows nobody but `seeds`, and greets the voters among them at once.
+    #[must_use]
+    pub fn new(params: Params, me: Myself, seeds: Vec<Seed>, rng_seed: u64, now: Instant) -> Self {
+        let mut rng = Rng::new(rng_seed);
+        let pings = Pings::new(&mut rng);
+        let next_round = now + rng.duration_below(params.probe_interval);
+        let mut membership = Self {
+            params,
+            me,
+            has_left: false,
+            rng,
+            table: Table::default(),
+            queue: Dissemination::default(),
+            awareness: Awareness::default(),
+            pings,
+            voters: Ring::default(),
+            others: Ring::default(),
+            steps: 0,
+            next_round,
+            round: None,
+            checks: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            greetings: Vec::new(),
+            last_called: None,
+            repair: Repair::default(),
+            last_input: now,
+            catching_up_until: Instant::ZERO,
+            eager_left: MAX_EAGER,
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+        };
+        for seed in seeds.into_iter().filter(|seed| seed.id != me.id) {
+            let mut member = Member::new(seed.id, seed.address, now);
+            member.voter = seed.voter;
+            member.seed = true;
+            membership.table.insert(member);
+        }
+        membership.queue.spread(membership.own_update());
+        membership.plan_greetings(now);
+        membership
+    }
+
+    /// Takes a datagram in that was decoded; election messages are only evidence of contact.
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: NodeId,
+        boot: Boot,
+        message: &Message,
+    ) {
+        if self.has_left {
+            return;
+        }
+        self.notice_lateness(now);
+        if let Message::Ack(ack) = message {
+            self.on_proof(now, from, sender, boot, ack.number);
+        }
+        let standing = self.contact(now, from, sender, boot);
+        match message {
+            Message::Ping(ping) => match standing {
+                Standing::Known => {
+                    self.on_updates(now, sender, &ping.updates);
+                    self.on_ping(now, from, sender, ping);
+                }
+                Standing::Unproven => self.answer_stranger(from, sender, ping.number),
+                Standing::Refused => {}
+            },
+            _ if standing != Standing::Known => {}
+            Message::Ack(ack) => {
+                self.on_updates(now, sender, &ack.updates);
+                self.on_ack(now, sender, ack);
+            }
+            Message::PingReq(request) => {
+                self.on_updates(now, sender, &request.updates);
+                self.on_ping_req(now, from, sender, request);
+            }
+            Message::Nack(nack) => self.on_nack(nack),
+            Message::RelayedAck(ack) => self.on_relayed_ack(now, ack),
+            Message::Gossip(gossip) => {
+                self.on_updates(now, sender, &gossip.updates);
+                self.on_chunk(now, sender, &gossip.updates);
+            }
+            Message::Pull(pull) => self.on_pull(from, sender, pull),
+            Message::Canvass(_)
+            | Message::CanvassReply(_)
+            | Message::Election(_)
+            | Message::Answer(_)
+            | Message::Coordinator(_)
+            | Message::Acknowledge(_)
+            | Message::Release(_)
+            | Message::Inquire(_)
+            | Message::Report(_)
+            | Message::StepDown(_) => {}
+        }
+    }
+
+    /// Takes note of any other valid datagram: contact, not a round trip.
+    pub fn heard_from(&mut self, now: Instant, from: SocketAddr, sender: NodeId, boot: Boot) {
+        if !self.has_left {
+            self.notice_lateness(now);
+            self.contact(now, from, sender, boot);
+        }
+    }
+
+    /// Takes note of a round trip with a member that was measured elsewhere.
+    pub fn round_trip(&mut self, now: Instant, member: NodeId, took: Duration) {
+        if !self.has_left {
+            self.notice_lateness(now);
+            self.table.edit(member, |member| member.add_round_trip(took));
+            self.on_answer(now, member);
+        }
+    }
+
+    /// Takes outside evidence that a member may be gone, such as ICMP "port unreachable": it is
+    /// examined at once. The word itself accuses nobody.
+    pub fn suspect_hint(&mut self, now: Instant, member: NodeId) {
+        let spacing = self.params.probe_interval / 4;
+        let due = self.table.get(member).is_some_and(|member| {
+            member.health.is_reachable()
+                && member.called_at.is_none_or(|called| now.since(called) >= spacing)
+        });
+        if due && !self.has_left {
+            self.notice_lateness(now);
+            self.table.edit(member, |member| member.called_at = Some(now));
+            self.start_check(now, member, 0);
+        }
+    }
+
+    /// The time of a deadline has come; harmless when early, late or repeated.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.has_left {
+            return;
+        }
+        self.notice_lateness(now);
+        self.greet(now);
+        self.send_nacks(now);
+        self.retry_proofs(now);
+        self.advance_round(now);
+        self.advance_checks(now);
+        self.end_suspicions(now);
+        if now >= self.next_round {
+            self.next_round = now + self.interval();
+            self.eager_left = MAX_EAGER;
+            self.pings.forget_old(now);
+            self.repair.refill();
+            self.call_lost(now, 1);
+            self.start_round(now);
+        }
+    }
+
+    /// The next thing to do, `None` when there is nothing more at this moment.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to be woken next; `None` after a leave.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        if self.has_left {
+            return None;
+        }
+        let deadline = |at: Option<Instant>, reason| at.map(|at| Deadline { at, reason });
+        let all = [
+            deadline(Some(self.next_round), "probe"),
+            deadline(self.round.as_ref().map(Round::due), "probe_round"),
+            deadline(self.checks.values().map(Check::due).min(), "check"),
+            deadline(self.next_death(), "suspicion"),
+            deadline(self.proofs.values().map(Proof::due).min(), "address_proof"),
+            deadline(self.pings.next_nack(), "nack"),
+            deadline(self.greetings.last().map(|greeting| greeting.0), "greeting"),
+        ];
+        all.into_iter().flatten().min_by_key(|deadline| deadline.at)
+    }
+
+    /// Says `left` to the members and falls silent: later inputs are ignored.
+    pub fn leave(&mut self, now: Instant) {
+        if self.has_left {
+            return;
+        }
+        self.notice_lateness(now);
+        // One incarnation more, so that nothing said of this boot before outranks the leave. At the
+        // highest incarnation an accusation of the same incarnation still loses against it.
+        self.me.incarnation = self.me.incarnation.saturating_add(1);
+        self.has_left = true;
+        let update = self.own_update();
+        self.queue.spread(update);
+        let mut told: Vec<(bool, NodeId)> = self
+            .table
+            .iter()
+            .filter(|member| member.health.is_reachable())
+            .map(|member| (!member.voter, member.id))
+            .collect();
+        told.sort_unstable();
+        for (_, member) in told.into_iter().take(MAX_FAREWELLS) {
+            self.gossip_to(member, Some(update));
+        }
+    }
+
+    /// The member of that name.
+    #[must_use]
+    pub fn member(&self, id: NodeId) -> Option<&Member> {
+        self.table.get(id)
+    }
+
+    /// Every other node of the table, in the order of names.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.table.iter()
+    }
+
+    /// Lifeguard's score: 0 when this node trusts itself, 8 at worst.
+    #[must_use]
+    pub const fn local_health(&self) -> u32 {
+        self.awareness.score()
+    }
+
+    /// Counters since the start of the process.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// This node's own incarnation.
+    #[must_use]
+    pub const fn incarnation(&self) -> u32 {
+        self.me.incarnation
+    }
+
+    /// Digest of this node's view: equal on nodes that hold the same members for reachable, under
+    /// the same boots and incarnations.
+    #[must_use]
+    pub fn digest(&self) -> u32 {
+        self.table.digest(table::mark(self.me.id, self.me.boot.sequence, self.me.incarnation))
+    }
+
+    fn own_update(&self) -> Update {
+        Update {
+            member: self.me.id,
+            address: self.me.address,
+            sequence: self.me.boot.sequence,
+            incarnation: self.me.incarnation,
+            state: if self.has_left { MemberState::Left } else { MemberState::Alive },
+        }
+    }
+
+    /// The probe interval, stretched by local health [Lifeguard §IV-A].
+    fn interval(&self) -> Duration {
+        self.params.probe_interval * self.awareness.factor()
+    }
+
+    /// Reachable members and this node.
+    const fn size(&self) -> usize {
+        self.table.reachable() + 1
+    }
+
+    fn is_catching_up(&self, now: Instant) -> bool {
+        now < self.catching_up_until
+    }
+
+    /// Invariant 4: after a pause of its own this node has no evidence against anybody.
+    fn notice_lateness(&mut self, now: Instant) {
+        let Some(due) = self.poll_timeout() else { return };
+        // Of inputs that piled up meanwhile only the first finds the loop late.
+        let late = now.since(due.at.max(self.last_input));
+        self.last_input = now;
+        if late <= self.params.probe_interval {
+            return;
+        }
+        self.counters.late_loops += 1;
+        self.awareness.worsen();
+        self.round = None;
+        self.checks.clear();
+        let suspects: Vec<NodeId> = self.table.suspects().iter().copied().collect();
+        for suspect in suspects {
+            self.table.edit(suspect, |member| {
+                if let Some(suspicion) = &mut member.suspicion {
+                    suspicion.started = suspicion.started + late;
+                }
+            });
+        }
+        self.catching_up_until = now + self.params.probe_interval * 2;
+        self.next_round = now;
+    }
+
+    /// Takes news up, and tells some members at once.
+    fn announce(&mut self, update: Update) {
+        self.spread(update);
+        for member in self.pick(FANOUT, &[update.member]) {
+            self.gossip_eagerly(member);
+        }
+    }
+
+    fn spread(&mut self, update: Update) {
+        if !self.queue.spread(update) {
+            self.counters.overflows += 1;
+        }
+    }
+
+    fn gossip_eagerly(&mut self, member: NodeId) {
+        if self.eager_left == 0 {
+            self.counters.overflows += 1;
+            return;
+        }
+        self.eager_left -= 1;
+        let first = self.news_about(member);
+        self.gossip_to(member, first);
+    }
+
+    fn gossip_to(&mut self, member: NodeId, first: Option<Update>) {
+        let Some(to) = self.table.get(member).and_then(|member| member.address) else { return };
+        let updates = self.queue.fill(member, first, self.size());
+        self.send(to, member, Message::Gossip(Gossip { beacon: None, updates }));
+    }
+
+    /// What is said of a member that it should answer: it is told before anything else.
+    fn news_about(&self, member: NodeId) -> Option<Update> {
+        let member = self.table.get(member)?;
+        match member.health {
+            Health::Suspect | Health::Dead | Health::Left => member.update(),
+            Health::Unknown | Health::Alive => None,
+        }
+    }
+
+    /// The rumours for a message to `member`.
+    fn updates_for(&mut self, member: NodeId) -> Updates {
+        let first = self.news_about(member);
+        self.queue.fill(member, first, self.size())
+    }
+
+    /// Up to `count` reachable members in good standing, at random, none of `except`.
+    fn pick(&mut self, count: usize, except: &[NodeId]) -> Vec<NodeId> {
+        let total = self.voters.len() + self.others.len();
+        let start = self.rng.below(total as u64) as usize;
+        let table = &self.table;
+        let rings = self.voters.iter().chain(self.others.iter());
+        rings
+            .clone()
+            .skip(start)
+            .chain(rings.take(start))
+            .filter(|id| !except.contains(id))
+            .filter(|&id| table.get(id).is_some_and(|member| member.health == Health::Alive))
+            .take(count)
+            .collect()
+    }
+
+    fn send(&mut self, to: SocketAddr, member: NodeId, message: Message) {
+        self.push(Output::Send { to, member, message });
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.push(Output::Event(event));
+    }
+
+    fn push(&mut self, output: Output) {
+        if self.outputs.len() >= MAX_OUTPUTS {
+            self.counters.overflows += 1;
+        } else {
+            self.outputs.push_back(output);
+        }
+    }
 }

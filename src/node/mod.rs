@@ -19,7 +19,6 @@ mod report;
 pub mod status;
 
 use core::net::SocketAddr;
-use core::time::Duration;
 use ringrift_wire::{Boot, Envelope, Kind, Message, NodeId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -313,10 +312,6 @@ impl Node {
             }
             _ => {}
         }
-    }
-
-    fn uptime(&self, now: Instant) -> Duration {
-        now.since(self.started_at)
     }
 }
 

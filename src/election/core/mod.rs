@@ -391,3 +391,6 @@ pub(super) fn micros(length: Duration) -> u64 {
 pub(super) fn millis(length: Duration) -> u32 {
     u32::try_from(length.as_millis()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,11 @@ use serde_json::Value;
 use std::io::Read;
 use std::time::Duration;
 
-/// Long enough that only a hang reaches it.
-const FOREVER: Duration = Duration::from_secs(60);
+/// No test lasts so long: a limit that is not what a test is about.
+const FOREVER: Duration = Duration::from_secs(3_600);
+
+/// How long a client waits for what must come: only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn unlimited() -> Limits {
     Limits { connections: 8, head: FOREVER, body: FOREVER, command: FOREVER, exchange: FOREVER }
@@ -42,7 +45,7 @@ type Heard = (String, String);
 impl Client {
     fn new(server: &Running) -> Self {
         let stream = net::TcpStream::connect(server.handle.addresses()[0]).unwrap();
-        stream.set_read_timeout(Some(FOREVER)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(stream)
     }
 
@@ -234,7 +237,7 @@ fn a_client_that_does_not_read_is_ended() {
     let server = start(Limits { exchange: Duration::from_millis(200), ..unlimited() });
     let mut client = Client::new(&server);
     let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    client.0.set_write_timeout(Some(FOREVER)).unwrap();
+    client.0.set_write_timeout(Some(PATIENCE)).unwrap();
     // Until the buffers between the two are full the server answers; then it waits, and ends.
     let end = loop {
         if let Err(error) = client.0.write_all(request.as_bytes()) {

@@ -1,0 +1,350 @@
+//! One member as recorded in the table, and the precedence of two rumours about it.
+//!
+//! Decides which of two rumours about one name wins. What follows from a rumour that wins is decided
+//! in `rumour`.
+//!
+//! Invariants
+//! 1. Precedence is one table: sequence first, then incarnation and state.
+//! 2. Of two nodes that hear the same rumours in any order, both end with the same record, apart
+//!    from the list of accusers.
+//! 3. Only the member itself raises its incarnation, so a word of life must be newer than what it
+//!    denies.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use ringrift_wire::{Boot, MemberState, NodeId, Update};
+
+use super::suspicion::Suspicion;
+use crate::time::Instant;
+
+/// A member's state as this node sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// Configured, never heard of since this process started.
+    Unknown,
+    /// It answers.
+    Alive,
+    /// Accused, still counted reachable.
+    Suspect,
+    /// Declared dead.
+    Dead,
+    /// It said that it leaves.
+    Left,
+}
+
+impl Health {
+    /// The word for logs, labels and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Dead => "dead",
+            Self::Left => "left",
+        }
+    }
+
+    /// Whether it counts as reachable: alive or suspect.
+    #[must_use]
+    pub const fn is_reachable(self) -> bool {
+        matches!(self, Self::Alive | Self::Suspect)
+    }
+}
+
+/// What a rumour says, apart from whom it is about and where that member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) sequence: u64,
+    pub(super) incarnation: u32,
+    pub(super) state: MemberState,
+}
+
+impl From<&Update> for Claim {
+    fn from(update: &Update) -> Self {
+        Self { sequence: update.sequence, incarnation: update.incarnation, state: update.state }
+    }
+}
+
+/// What a heard rumour is worth beside what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// It says less than is known.
+    Stale,
+    /// It is the known accusation, perhaps by another accuser.
+    Confirms,
+    /// It replaces what is known.
+    Wins,
+}
+
+/// The precedence of rumours [SWIM §4.2], with boots above incarnations (invariant 1).
+///
+/// Unlike in SWIM the dead and the left can answer: only the member itself raises its incarnation,
+/// so a newer word of life is its own and was said later. A process that leaves raises its
+/// incarnation a last time, so that nothing said before outranks the leave.
+pub(super) fn weigh(known: Claim, heard: Claim) -> Worth {
+    use MemberState::{Alive, Dead, Left, Suspect};
+    if heard.sequence != known.sequence {
+        return wins_if(heard.sequence > known.sequence);
+    }
+    let newer = heard.incarnation > known.incarnation;
+    let not_older = heard.incarnation >= known.incarnation;
+    match (known.state, heard.state) {
+        (Alive | Suspect { .. } | Dead { .. } | Left, Alive)
+        | (Dead { .. } | Left, Suspect { .. } | Dead { .. })
+        | (Left, Left) => wins_if(newer),
+        (Alive, Suspect { .. } | Dead { .. } | Left)
+        | (Suspect { .. }, Dead { .. } | Left)
+        | (Dead { .. }, Left) => wins_if(not_older),
+        (Suspect { .. }, Suspect { .. }) if not_older && !newer => Worth::Confirms,
+        (Suspect { .. }, Suspect { .. }) => wins_if(newer),
+    }
+}
+
+const fn wins_if(wins: bool) -> Worth {
+    if wins { Worth::Wins } else { Worth::Stale }
+}
+
+/// Smoothed round trip and its deviation [RFC 6298].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RoundTrip {
+    smoothed: Duration,
+    deviation: Duration,
+}
+
+impl RoundTrip {
+    const fn first(took: Duration) -> Self {
+        Self { smoothed: took, deviation: Duration::from_nanos((took.as_nanos() / 2) as u64) }
+    }
+
+    fn add(&mut self, took: Duration) {
+        let error = took.abs_diff(self.smoothed);
+        self.deviation = (self.deviation * 3 + error) / 4;
+        self.smoothed = (self.smoothed * 7 + took) / 8;
+    }
+
+    /// A wait that nearly every answer keeps.
+    pub(super) fn timeout(self) -> Duration {
+        self.smoothed + self.deviation * 4
+    }
+}
+
+/// Another node, as recorded in the table.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its name.
+    pub id: NodeId,
+    /// Where it takes datagrams; `None` until its name is resolved.
+    pub address: Option<SocketAddr>,
+    /// Whether it is a configured voter.
+    pub voter: bool,
+    /// Whether it is configured: such a member is never reaped.
+    pub seed: bool,
+    /// Its state here.
+    pub health: Health,
+    /// Since when it is in that state.
+    pub since: Instant,
+    /// Sequence of its boot, once heard of.
+    pub sequence: Option<u64>,
+    /// Nonce of its boot, once heard from directly.
+    pub nonce: Option<u64>,
+    /// Its incarnation.
+    pub incarnation: u32,
+    /// When a datagram of its own last arrived here.
+    pub last_heard: Option<Instant>,
+    /// Share of the recent probes of this node that it did not answer directly, 0 to 1,000.
+    pub loss_permille: u16,
+    /// Probes of this node that it answered, directly or through others.
+    pub probes_answered: u64,
+    /// Probes of this node that it did not answer.
+    pub probes_failed: u64,
+    pub(super) round_trip: Option<RoundTrip>,
+    /// The running accusation; present exactly while the member is suspect.
+    pub(super) suspicion: Option<Suspicion>,
+    /// Who declared it dead; present exactly while the member is dead.
+    pub(super) buried_by: Option<NodeId>,
+    /// When a datagram of its own last arrived from its address.
+    pub(super) heard_at_home: Option<Instant>,
+    /// The highest sequence that first-hand evidence has shown to be gone.
+    pub(super) superseded: Option<u64>,
+    /// The last sign of life: a datagram of its own, an answer through others, a refutation.
+    pub(super) evidence: Instant,
+    /// When this node last pinged it while it was not reachable.
+    pub(super) called_at: Option<Instant>,
+    /// When it was last told, by a message of its own, what is said of it.
+    pub(super) told_at: Option<Instant>,
+    /// Before this, no table is compared with its.
+    pub(super) repair_after: Instant,
+    /// How often in a row comparing tables with it brought nothing.
+    pub(super) vain_repairs: u32,
+}
+
+impl Member {
+    pub(super) fn new(id: NodeId, address: Option<SocketAddr>, now: Instant) -> Self {
+        Self {
+            id,
+            address,
+            voter: false,
+            seed: false,
+            health: Health::Unknown,
+            since: now,
+            sequence: None,
+            nonce: None,
+            incarnation: 0,
+            last_heard: None,
+            loss_permille: 0,
+            probes_answered: 0,
+            probes_failed: 0,
+            round_trip: None,
+            suspicion: None,
+            buried_by: None,
+            heard_at_home: None,
+            superseded: None,
+            evidence: now,
+            called_at: None,
+            told_at: None,
+            repair_after: Instant::ZERO,
+            vain_repairs: 0,
+        }
+    }
+
+    /// Smoothed round trip, from what it answered to this node.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.map(|estimate| estimate.smoothed)
+    }
+
+    /// Who suspects it, by what this node has heard.
+    pub fn suspected_by(&self) -> &[NodeId] {
+        self.suspicion.as_ref().map_or(&[], |suspicion| suspicion.by())
+    }
+
+    pub(super) fn add_round_trip(&mut self, took: Duration) {
+        match &mut self.round_trip {
+            Some(estimate) => estimate.add(took),
+            None => self.round_trip = Some(RoundTrip::first(took)),
+        }
+    }
+
+    /// What this node would say of it; `None` while nothing is known.
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let state = match self.health {
+            Health::Unknown => return None,
+            Health::Alive => MemberState::Alive,
+            Health::Suspect => MemberState::Suspect { by: *self.suspected_by().first()? },
+            Health::Dead => MemberState::Dead { by: self.buried_by? },
+            Health::Left => MemberState::Left,
+        };
+        Some(Claim { sequence: self.sequence?, incarnation: self.incarnation, state })
+    }
+
+    /// The same as a rumour; `None` also while its address is unknown.
+    pub(super) fn update(&self) -> Option<Update> {
+        let Claim { sequence, incarnation, state } = self.claim()?;
+        Some(Update { member: self.id, address: self.address?, sequence, incarnation, state })
+    }
+
+    pub(super) fn is_boot(&self, boot: Boot) -> bool {
+        self.sequence == Some(boot.sequence) && self.nonce.is_none_or(|nonce| nonce == boot.nonce)
+    }
+
+    pub(super) fn become_health(&mut self, now: Instant, health: Health) {
+        if self.health != health {
+            self.health = health;
+            self.since = now;
+        }
+        if health != Health::Suspect {
+            self.suspicion = None;
+        }
+        if health != Health::Dead {
+            self.buried_by = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use MemberState::{Alive, Dead, Left, Suspect};
+    use Worth::{Confirms, Stale, Wins};
+
+    fn by(name: &str) -> NodeId {
+        NodeId::from_bytes(name.as_bytes()).expect("a good name")
+    }
+
+    /// Invariant 1: the whole table, written out.
+    #[test]
+    fn precedence_of_every_pair_of_states_at_lower_equal_and_higher_incarnation() {
+        let suspect = Suspect { by: by("a") };
+        let dead = Dead { by: by("a") };
+        let table = [
+            (Alive, Alive, [Stale, Stale, Wins]),
+            (Alive, suspect, [Stale, Wins, Wins]),
+            (Alive, dead, [Stale, Wins, Wins]),
+            (Alive, Left, [Stale, Wins, Wins]),
+            (suspect, Alive, [Stale, Stale, Wins]),
+            (suspect, suspect, [Stale, Confirms, Wins]),
+            (suspect, dead, [Stale, Wins, Wins]),
+            (suspect, Left, [Stale, Wins, Wins]),
+            (dead, Alive, [Stale, Stale, Wins]),
+            (dead, suspect, [Stale, Stale, Wins]),
+            (dead, dead, [Stale, Stale, Wins]),
+            (dead, Left, [Stale, Wins, Wins]),
+            (Left, Alive, [Stale, Stale, Wins]),
+            (Left, suspect, [Stale, Stale, Wins]),
+            (Left, dead, [Stale, Stale, Wins]),
+            (Left, Left, [Stale, Stale, Wins]),
+        ];
+        for (known, heard, expected) in table {
+            for (incarnation, worth) in [4, 5, 6].into_iter().zip(expected) {
+                let known = Claim { sequence: 1, incarnation: 5, state: known };
+                let heard = Claim { sequence: 1, incarnation, state: heard };
+                assert_eq!(weigh(known, heard), worth, "{known:?} then {heard:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_newer_boot_wins_and_an_older_one_loses_whatever_they_say() {
+        let states = [Alive, Suspect { by: by("a") }, Dead { by: by("a") }, Left];
+        for known in states {
+            for heard in states {
+                let known = Claim { sequence: 7, incarnation: 5, state: known };
+                let newer = Claim { sequence: 8, incarnation: 0, state: heard };
+                let older = Claim { sequence: 6, incarnation: u32::MAX, state: heard };
+                assert_eq!(weigh(known, newer), Wins);
+                assert_eq!(weigh(known, older), Stale);
+            }
+        }
+    }
+
+    /// Invariant 2.
+    #[test]
+    fn no_two_rumours_win_over_each_other() {
+        let states = [Alive, Suspect { by: by("a") }, Dead { by: by("a") }, Left];
+        let claims = states.into_iter().flat_map(|state| {
+            [1, 2].into_iter().flat_map(move |sequence| {
+                [0, 1, u32::MAX].map(|incarnation| Claim { sequence, incarnation, state })
+            })
+        });
+        let claims: Vec<Claim> = claims.collect();
+        for &one in &claims {
+            for &other in &claims {
+                let both = (weigh(one, other), weigh(other, one));
+                let tied = one == other;
+                assert_eq!(tied, !matches!(both, (Wins, Stale) | (Stale, Wins)), "{both:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn round_trips_are_smoothed() {
+        let mut member = Member::new(by("a"), None, Instant::ZERO);
+        member.add_round_trip(Duration::from_millis(8));
+        assert_eq!(member.round_trip(), Some(Duration::from_millis(8)));
+        member.add_round_trip(Duration::from_millis(16));
+        assert_eq!(member.round_trip(), Some(Duration::from_millis(9)));
+        // Deviation (4 x 3 + 8) / 4 = 5 ms.
+        assert_eq!(member.round_trip.map(RoundTrip::timeout), Some(Duration::from_millis(29)));
+    }
+}

@@ -1,0 +1,403 @@
+//! Probe rounds: one member each interval, directly, then through others [SWIM §3.1].
+//!
+//! Decides whom to ping and when a round has failed. What a failed round leads to is decided by
+//! `check`.
+//!
+//! ```text
+//! this node   target              relays
+//!   | -- ping --> |                  |     at the start of the interval
+//!   | -- ping --> |                  |     after the probe timeout, and
+//!   | -- ping-req -----------------> |     through three others
+//!   |             | <---- ping ----- |
+//!   |             | ----- ack -----> |
+//!   | <-- relayed ack, or nack ----- |
+//! ```
+//!
+//! Invariants
+//! 1. One round at a time; it is decided before the next begins.
+//! 2. Each node sends one first ping an interval, whatever the number of members; a voter sends
+//!    every second one to a voter.
+//! 3. The lost are called at most one an interval, each at most once in [`CALL_SPACING`] intervals; a
+//!    member that has left is not called.
+
+use core::net::SocketAddr;
+use core::ops::Bound;
+use core::time::Duration;
+use ringrift_wire::{Ack, Boot, Message, Nack, NodeId, Ping, PingReq, RelayedAck};
+
+use super::pings::{Purpose, Relay};
+use super::{Health, Member, Membership, Output};
+use crate::time::Instant;
+
+/// How many others are asked to ping a member.
+pub(super) const RELAYS: usize = 3;
+/// Intervals between two calls of one lost member.
+const CALL_SPACING: u32 = 4;
+/// Lost members looked at for one call.
+const MAX_LOOKED_AT: usize = 32;
+/// Lost members called when one of them has come back.
+pub(super) const CALLS_AFTER_RETURN: usize = 8;
+/// Seeds other than voters that are greeted within the first interval; the rest are called.
+const MAX_GREETINGS: usize = 64;
+/// Intervals for which the answer to a ping is still of use.
+const PATIENCE: u32 = 10;
+/// Rounds between two looks for members to reap.
+const REAP_EVERY: u64 = 60;
+/// How long the dead and the left are remembered when they are not configured: longer than any rumour
+/// about them lives.
+const REAP_AFTER: Duration = Duration::from_secs(24 * 3_600);
+/// The longest that a requester can have a relay wait.
+const MAX_NACK_AFTER: Duration = Duration::from_secs(10);
+
+/// A running round.
+#[derive(Clone, Debug)]
+pub(super) struct Round {
+    target: NodeId,
+    first_ping: u32,
+    answered_directly: bool,
+    /// When to go indirect; `None` once done.
+    indirect_at: Option<Instant>,
+    ends: Instant,
+    asked: usize,
+    nacks: usize,
+}
+
+impl Round {
+    pub(super) fn due(&self) -> Instant {
+        self.indirect_at.unwrap_or(self.ends)
+    }
+
+    pub(super) fn is_of(&self, member: NodeId) -> bool {
+        self.target == member
+    }
+}
+
+impl Membership {
+    /// How long to wait for a direct answer of a member: adapts to its round trip, within 1/20 and
+    /// 1/2 of the interval, stretched by local health.
+    pub(super) fn probe_timeout(&self, member: &Member) -> Duration {
+        let interval = self.params.probe_interval;
+        let timeout = self.params.probe_timeout.unwrap_or_else(|| {
+            let measured = member.round_trip.map_or(interval / 4, |estimate| estimate.timeout());
+            measured.clamp(interval / 20, interval / 2)
+        });
+        timeout * self.awareness.factor()
+    }
+
+    pub(super) fn ping(
+        &mut self,
+        now: Instant,
+        member: NodeId,
+        to: SocketAddr,
+        purpose: Purpose,
+    ) -> Option<u32> {
+        let patience = self.interval() * PATIENCE;
+        let Some(number) = self.pings.add(now, member, to, purpose, patience, &mut self.rng) else {
+            self.counters.overflows += 1;
+            return None;
+        };
+        let updates = self.updates_for(member);
+        let digest = self.digest();
+        let ping = Ping { number, digest, wants_beacon: false, beacon: None, updates };
+        self.send(to, member, Message::Ping(ping));
+        Some(number)
+    }
+
+    fn ping_home(&mut self, now: Instant, member: NodeId) -> Option<u32> {
+        let to = self.table.get(member)?.address?;
+        self.ping(now, member, to, Purpose::Life)
+    }
+
+    /// Voters are greeted at once and, as long as they are silent, twice more within the first
+    /// interval; other seeds once, spread over it.
+    pub(super) fn plan_greetings(&mut self, now: Instant) {
+        let interval = self.params.probe_interval;
+        let mut others = 0;
+        for member in self.table.iter() {
+            if member.voter {
+                let times = [now, now + interval / 4, now + interval / 2];
+                self.greetings.extend(times.map(|at| (at, member.id)));
+            } else if others < MAX_GREETINGS {
+                others += 1;
+                self.greetings.push((now + self.rng.duration_below(interval), member.id));
+            }
+        }
+        self.greetings.sort_unstable_by(|one, other| other.cmp(one));
+    }
+
+    pub(super) fn greet(&mut self, now: Instant) {
+        while self.greetings.last().is_some_and(|&(at, _)| at <= now) {
+            let Some((_, member)) = self.greetings.pop() else { return };
+            self.call(now, member, Duration::ZERO);
+        }
+    }
+
+    /// Pings a member that is not reachable, if the last call is so long ago.
+    pub(super) fn call(&mut self, now: Instant, member: NodeId, spacing: Duration) -> bool {
+        let due = self.table.get(member).is_some_and(|member| {
+            matches!(member.health, Health::Unknown | Health::Dead)
+                && member.address.is_some()
+                && member.called_at.is_none_or(|called| now.since(called) >= spacing)
+        });
+        if due {
+            self.table.edit(member, |member| member.called_at = Some(now));
+            self.ping_home(now, member);
+        }
+        due
+    }
+
+    /// Invariant 3: calls up to `count` lost members, so that a healed partition becomes one cluster.
+    pub(super) fn call_lost(&mut self, now: Instant, count: usize) {
+        let spacing = self.params.probe_interval * if count > 1 { 1 } else { CALL_SPACING };
+        let lost = self.table.lost();
+        let after = self.last_called.map_or(Bound::Unbounded, Bound::Excluded);
+        let around = lost.range((after, Bound::Unbounded)).chain(lost.iter());
+        let looked_at: Vec<NodeId> = around.copied().take(MAX_LOOKED_AT.min(lost.len())).collect();
+        let mut called = 0;
+        for member in looked_at {
+            if called == count {
+                break;
+            }
+            self.last_called = Some(member);
+            called += usize::from(self.call(now, member, spacing));
+        }
+    }
+
+    pub(super) fn start_round(&mut self, now: Instant) {
+        if self.steps.is_multiple_of(REAP_EVERY) {
+            self.reap(now);
+        }
+        self.steps += 1;
+        let Some(target) = self.draw() else { return };
+        let Some(first_ping) = self.ping_home(now, target) else { return };
+        let Some(member) = self.table.get(target) else { return };
+        let timeout = self.probe_timeout(member);
+        let length = (self.interval() / 2).max(timeout * 6).min(self.interval());
+        self.round = Some(Round {
+            target,
+            first_ping,
+            answered_directly: false,
+            indirect_at: Some(now + timeout),
+            ends: now + length,
+            asked: 0,
+            nacks: 0,
+        });
+    }
+
+    /// Invariant 2: the next to probe; a voter goes through the voters and the others in turn.
+    fn draw(&mut self) -> Option<NodeId> {
+        let voters_first = self.me.voter && self.steps.is_multiple_of(2);
+        self.draw_from(voters_first).or_else(|| self.draw_from(!voters_first))
+    }
+
+    fn draw_from(&mut self, voters: bool) -> Option<NodeId> {
+        // An observer has one ring with everybody in it.
+        let is_in = |member: &&Member| (self.me.voter && member.voter) == voters;
+        let ring = if voters { &mut self.voters } else { &mut self.others };
+        for refilled in [false, true] {
+            while let Some(drawn) = ring.draw() {
+                let healthy = self.table.get(drawn).is_some_and(|m| m.health.is_reachable());
+                if healthy && !self.checks.contains_key(&drawn) {
+                    return Some(drawn);
+                }
+            }
+            if !refilled {
+                let members = self.table.iter().filter(|m| m.health.is_reachable()).filter(is_in);
+                ring.refill(members.map(|member| member.id), &mut self.rng);
+            }
+        }
+        None
+    }
+
+    /// Has a member probed from now on.
+    pub(super) fn admit(&mut self, member: NodeId) {
+        let voter = self.table.get(member).is_some_and(|member| member.voter);
+        let ring = if self.me.voter && voter { &mut self.voters } else { &mut self.others };
+        ring.insert(member, &mut self.rng);
+    }
+
+    pub(super) fn advance_round(&mut self, now: Instant) {
+        let Some(round) = &self.round else { return };
+        let target = round.target;
+        if round.ends <= now {
+            self.end_round(now, false);
+        } else if round.indirect_at.is_some_and(|at| at <= now) {
+            let left = now.until(round.ends);
+            self.ping_home(now, target);
+            let asked = self.ask_others(now, target, left);
+            if let Some(round) = &mut self.round {
+                round.indirect_at = None;
+                round.asked = asked;
+            }
+        }
+    }
+
+    /// Asks others to ping `target`; says how many.
+    pub(super) fn ask_others(&mut self, now: Instant, target: NodeId, left: Duration) -> usize {
+        let Some(address) = self.table.get(target).and_then(|member| member.address) else {
+            return 0;
+        };
+        let relays = self.pick(RELAYS, &[target]);
+        if relays.is_empty() {
+            return 0;
+        }
+        let patience = self.interval() * PATIENCE;
+        let purpose = Purpose::Indirect;
+        let number = self.pings.add(now, target, address, purpose, patience, &mut self.rng);
+        let Some(number) = number else {
+            self.counters.overflows += 1;
+            return 0;
+        };
+        let nack_after_ms = u32::try_from((left * 6 / 10).as_millis()).unwrap_or(u32::MAX);
+        for &relay in &relays {
+            let Some(to) = self.table.get(relay).and_then(|member| member.address) else {
+                continue;
+            };
+            let updates = self.updates_for(relay);
+            let request = PingReq { number, target, address, nack_after_ms, updates };
+            self.send(to, relay, Message::PingReq(request));
+        }
+        relays.len()
+    }
+
+    /// Ends the round; one that failed is evidence against the target and against this node.
+    fn end_round(&mut self, now: Instant, answered: bool) {
+        let Some(round) = self.round.take() else { return };
+        let mut in_good_standing = false;
+        self.table.edit(round.target, |member| {
+            in_good_standing = member.health == Health::Alive;
+            let lost = if round.answered_directly { 0 } else { 1_000 };
+            member.loss_permille = ((u32::from(member.loss_permille) * 7 + lost) / 8) as u16;
+            if answered {
+                member.probes_answered += 1;
+            } else {
+                member.probes_failed += 1;
+            }
+        });
+        if in_good_standing {
+            self.awareness.pinged(round.answered_directly);
+        }
+        if answered {
+            self.awareness.improve();
+            return;
+        }
+        if round.nacks < round.asked || round.asked == 0 {
+            // Not even the relays answered: perhaps it is this node [Lifeguard §IV-A].
+            self.awareness.worsen();
+        }
+        self.accuse(now, round.target);
+        self.start_check(now, round.target, 2);
+    }
+
+    pub(super) fn on_ping(&mut self, now: Instant, from: SocketAddr, sender: NodeId, ping: &Ping) {
+        let differs = self.compare(now, sender, ping.digest);
+        let digest = if differs { self.digest() } else { 0 };
+        let updates = self.updates_for(sender);
+        let ack = Ack { number: ping.number, digest, beacon: None, updates };
+        self.send(from, sender, Message::Ack(ack));
+    }
+
+    pub(super) fn on_ack(&mut self, now: Instant, sender: NodeId, ack: &Ack) {
+        self.compare(now, sender, ack.digest);
+        if self.pings.get(ack.number).is_none_or(|waiting| waiting.member != sender) {
+            return;
+        }
+        let Some(waiting) = self.pings.take(ack.number) else { return };
+        let took = now.since(waiting.sent);
+        self.push(Output::RoundTrip { member: sender, took });
+        self.table.edit(sender, |member| member.add_round_trip(took));
+        if let Purpose::Relay(relay) = waiting.purpose {
+            self.relay_back(sender, relay);
+        }
+        if let Some(round) = &mut self.round
+            && round.first_ping == ack.number
+        {
+            round.answered_directly = true;
+        }
+        self.on_answer(now, sender);
+    }
+
+    /// The member has answered this node, directly or through others.
+    pub(super) fn on_answer(&mut self, now: Instant, member: NodeId) {
+        if self.round.as_ref().is_some_and(|round| round.target == member) {
+            self.end_round(now, true);
+        }
+        self.checks.remove(&member);
+        self.table.edit(member, |member| member.evidence = now);
+        self.withdraw(now, member);
+    }
+
+    pub(super) fn on_ping_req(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        sender: NodeId,
+        request: &PingReq,
+    ) {
+        // Only where this node itself believes the target to be: no requester can have it ping
+        // strangers.
+        let Some(to) = self.table.get(request.target).and_then(|member| member.address) else {
+            return;
+        };
+        let wait = Duration::from_millis(u64::from(request.nack_after_ms)).min(MAX_NACK_AFTER);
+        let relay = Relay {
+            requester: sender,
+            back_to: from,
+            number: request.number,
+            nack_at: Some(now + wait),
+        };
+        self.ping(now, request.target, to, Purpose::Relay(relay));
+    }
+
+    fn relay_back(&mut self, target: NodeId, relay: Relay) {
+        let Some(member) = self.table.get(target) else { return };
+        let (Some(sequence), Some(nonce)) = (member.sequence, member.nonce) else { return };
+        let boot = Boot { sequence, nonce };
+        let ack = RelayedAck { number: relay.number, target, boot };
+        self.send(relay.back_to, relay.requester, Message::RelayedAck(ack));
+    }
+
+    pub(super) fn send_nacks(&mut self, now: Instant) {
+        for (target, relay) in self.pings.due_nacks(now) {
+            let nack = Nack { number: relay.number, target };
+            self.send(relay.back_to, relay.requester, Message::Nack(nack));
+        }
+    }
+
+    pub(super) fn on_nack(&mut self, nack: &Nack) {
+        let asked = self.pings.get(nack.number).is_some_and(|waiting| {
+            waiting.purpose == Purpose::Indirect && waiting.member == nack.target
+        });
+        if let Some(round) = &mut self.round
+            && asked
+            && round.target == nack.target
+        {
+            round.nacks += 1;
+        }
+    }
+
+    pub(super) fn on_relayed_ack(&mut self, now: Instant, ack: &RelayedAck) {
+        let asked = self.pings.get(ack.number).is_some_and(|waiting| {
+            waiting.purpose == Purpose::Indirect && waiting.member == ack.target
+        });
+        let same_boot = self.table.get(ack.target).is_some_and(|member| member.is_boot(ack.boot));
+        if asked && same_boot {
+            self.pings.take(ack.number);
+            self.on_answer(now, ack.target);
+        }
+    }
+
+    /// Forgets the dead and the left that are not configured, a day later.
+    fn reap(&mut self, now: Instant) {
+        let old: Vec<NodeId> = self
+            .table
+            .iter()
+            .filter(|member| matches!(member.health, Health::Dead | Health::Left))
+            .filter(|member| !member.seed && now.since(member.since) >= REAP_AFTER)
+            .map(|member| member.id)
+            .collect();
+        for member in old {
+            self.table.remove(member);
+        }
+    }
+}
