@@ -50,6 +50,7 @@ pub(crate) fn config() -> Config {
         port: 8770,
         http_port: 8770,
         bind: None,
+        http_bind: None,
         priority: HostPriority::Order(order),
         gpu: name.contains("100").then(|| "A100 40GB".to_owned()),
         tailscale_ip: Some(address(name).ip().to_string()),

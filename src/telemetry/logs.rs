@@ -245,7 +245,6 @@ mod tests {
             (lost(LossCause::LeaseExpired), "WARN"),
             (lost(LossCause::Stopped), "INFO"),
             (lost(LossCause::Triggered), "INFO"),
-            (lost(LossCause::StoreFailed), "WARN"),
             (Event::Election(Elect::LeaderChanged { leader: Some(a), term: 3 }), "INFO"),
             (Event::Election(Elect::LeaderChanged { leader: None, term: 3 }), "WARN"),
             (Event::Election(Elect::VoteGranted { candidate: a, term: 3 }), "INFO"),
