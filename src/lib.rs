@@ -1,6 +1,7 @@
 //! ringrift-p2p.
 pub mod cli;
 pub mod config;
+pub mod driver;
 pub mod election;
 pub mod http;
 pub mod membership;

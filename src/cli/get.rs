@@ -26,7 +26,7 @@ pub(super) enum GetError {
     Connect(io::Error),
     /// The answer is not one of HTTP.
     Http(String),
-    /// Nothing came within [`TIMEOUT`].
+    /// Nothing came in time.
     Timeout,
 }
 
@@ -63,9 +63,16 @@ pub(super) fn get(base: &Base, path: &str) -> Result<(StatusCode, Bytes), GetErr
         .enable_all()
         .build()
         .map_err(GetError::Connect)?;
-    runtime.block_on(async {
-        tokio::time::timeout(TIMEOUT, exchange(base, path)).await.map_err(|_| GetError::Timeout)?
-    })
+    runtime.block_on(get_within(TIMEOUT, base, path))
+}
+
+/// Likewise, within a runtime that runs already, and waits for no longer than `timeout`.
+pub(super) async fn get_within(
+    timeout: Duration,
+    base: &Base,
+    path: &str,
+) -> Result<(StatusCode, Bytes), GetError> {
+    tokio::time::timeout(timeout, exchange(base, path)).await.map_err(|_| GetError::Timeout)?
 }
 
 async fn exchange(base: &Base, path: &str) -> Result<(StatusCode, Bytes), GetError> {

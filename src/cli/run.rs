@@ -2,8 +2,14 @@
 
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use tracing::debug;
 
 use super::exit::{Exit, Failure};
+use crate::config::identity::{identify, machine_bears};
+use crate::config::{self, Surroundings};
+use crate::driver::start::{self, Plan};
+use crate::driver::{self};
+use crate::telemetry::logs;
 
 /// The arguments of `run`.
 #[derive(Debug, Args)]
@@ -29,6 +35,12 @@ pub struct RunArgs {
     /// Form of the log lines on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+    /// Stop when the process of this id, which must be the parent, ends; for `cluster`
+    #[arg(long, value_name = "PID", hide = true)]
+    pub die_with_parent: Option<i32>,
+    /// Keep the promise of this kernel boot in the data folder; for `cluster`
+    #[arg(long, hide = true)]
+    pub promise_in_data_dir: bool,
 }
 
 /// The form of log lines.
@@ -44,6 +56,64 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// See [`Exit`].
-pub fn run(_args: RunArgs) -> Result<(), Failure> {
-    Err(Failure::new(Exit::Invariant, "`run` is not built in"))
+pub fn run(args: RunArgs) -> Result<(), Failure> {
+    if let Some(parent) = args.die_with_parent {
+        die_with_parent(parent)?;
+    }
+    let around = Surroundings::of_process();
+    let loaded = config::open(args.config.as_deref(), &around)?;
+    let config = loaded.config;
+    let me = identify(args.node.as_deref(), &around, &config, machine_bears)?;
+    let format = match args.log_format {
+        LogFormat::Text => logs::Format::Text,
+        LogFormat::Json => logs::Format::Json,
+    };
+    let guard =
+        logs::init(format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    if !loaded.foreign.is_empty() {
+        debug!(keys = loaded.foreign.join(", "), "keys of the configuration that are not ours");
+    }
+    let data_dir = config::data_dir(args.data_dir.as_deref(), &config, me, &around)
+        .and_then(|dir| std::path::absolute(dir).ok())
+        .ok_or_else(|| {
+            let message = "this user has no home for the vote store; name a folder with --data-dir";
+            Failure::new(Exit::Usage, message)
+        })?;
+    let promise_file = if args.promise_in_data_dir {
+        data_dir.join("promise")
+    } else {
+        config::promise_file(&data_dir, me, &around)
+    };
+    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    let log = Some(guard.error_counter());
+    start::run(Plan { config, me, data_dir, promise_file, warnings, log })?;
+    Ok(())
+}
+
+impl From<driver::Error> for Failure {
+    fn from(error: driver::Error) -> Self {
+        let exit = match error {
+            driver::Error::Bind(_)
+            | driver::Error::Descriptor(_)
+            | driver::Error::Unresolved { .. } => Exit::Unavailable,
+            driver::Error::Store(_) => Exit::VoteStore,
+            driver::Error::Invariant(_) => Exit::Invariant,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+/// Asks the kernel for SIGTERM when the parent ends, and ends at once if it has already.
+fn die_with_parent(parent: i32) -> Result<(), Failure> {
+    use rustix::process::getppid;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{Signal, set_parent_process_death_signal};
+        let asked = set_parent_process_death_signal(Some(Signal::TERM));
+        asked.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+    }
+    if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Unavailable, format!("the parent process {parent} is gone")))
 }

@@ -1,0 +1,402 @@
+//! The engine: one protocol machine, and what has to happen after each of its inputs.
+//!
+//! Decides the order in which outputs are carried out and when the rest of the process sees a new
+//! status. It waits for nothing: the loop in [`super`] does.
+//!
+//! 1. Outputs are drained after every input and carried out in their order.
+//! 2. A batch of outputs that changes who leads is preceded by its status: no RELEASE leaves while
+//!    `GET /leader` still answers 200.
+//! 3. Other changes are seen within [`PUBLISH_EVERY`], or 50 times what taking a status costs if that
+//!    is longer; the last change is always seen.
+//! 4. Queues are bounded: what the storage thread has no room for is answered as failed, a command
+//!    beyond [`MAX_COMMANDS`] is refused.
+
+use arc_swap::ArcSwap;
+use core::net::SocketAddr;
+use core::time::Duration;
+use ringrift_wire::{
+    Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, decode, encode,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use tokio::sync::oneshot;
+use tracing::{debug, error, trace, warn};
+
+use super::clock::Clock;
+use super::store::worker::{self, Answer};
+use super::udp::{Class, classify};
+use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
+use crate::telemetry::Metrics;
+use crate::telemetry::logs::{Context, log_event};
+use crate::time::Instant;
+
+/// The longest time for which a change is not seen outside, unless taking a status is expensive.
+pub const PUBLISH_EVERY: Duration = Duration::from_millis(10);
+
+/// The most commands that wait for the node's reply.
+pub const MAX_COMMANDS: usize = 256;
+
+/// How long a stopping node waits for its disk before it ends without it.
+pub const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// The protocol, as the driver sees it.
+pub trait Machine {
+    /// Takes one input.
+    fn handle_input(&mut self, now: Instant, input: Input);
+
+    /// The next output; to be called until there is none.
+    fn poll_output(&mut self) -> Option<Output>;
+
+    /// When it wants to be woken.
+    fn poll_timeout(&self) -> Option<Deadline>;
+
+    /// What it says of itself.
+    fn status(&self, now: Instant) -> Status;
+}
+
+impl Machine for Node {
+    fn handle_input(&mut self, now: Instant, input: Input) {
+        Self::handle_input(self, now, input);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        Self::poll_output(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        Self::poll_timeout(self)
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        Self::status(self, now)
+    }
+}
+
+/// Where datagrams go.
+pub trait Outgoing {
+    /// Sends one datagram or loses it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()>;
+}
+
+impl Outgoing for super::udp::Socket {
+    fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        Self::send(self, datagram, to)
+    }
+}
+
+/// Who speaks, in every datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker {
+    /// This node.
+    pub id: NodeId,
+    /// This process start.
+    pub boot: Boot,
+    /// Of which cluster.
+    pub cluster_tag: u32,
+}
+
+/// What the engine shares with other threads.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// What HTTP shows.
+    pub status: Arc<ArcSwap<Status>>,
+    /// What Prometheus shows.
+    pub metrics: Arc<Metrics>,
+    /// The way to the storage thread.
+    pub storage: SyncSender<worker::Request>,
+}
+
+/// One machine and its surroundings.
+pub struct Engine<M, S, C> {
+    machine: M,
+    socket: Arc<S>,
+    clock: C,
+    speaker: Speaker,
+    outside: Outside,
+    buffer: [u8; MAX_DATAGRAM],
+    replies: BTreeMap<u64, oneshot::Sender<Reply>>,
+    commands: u64,
+    /// Answers to writes that found the queue full.
+    refused: VecDeque<Persisted>,
+    /// Writes whose answer has not come.
+    writing: usize,
+    /// Nothing was published since the last change.
+    dirty: bool,
+    publish_after: Instant,
+    stopping_since: Option<Instant>,
+    unusable: Option<io::Error>,
+}
+
+impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
+    /// An engine for a machine that has had no input yet.
+    pub fn new(machine: M, socket: Arc<S>, clock: C, speaker: Speaker, outside: Outside) -> Self {
+        Self {
+            machine,
+            socket,
+            clock,
+            speaker,
+            outside,
+            buffer: [0; MAX_DATAGRAM],
+            replies: BTreeMap::new(),
+            commands: 0,
+            refused: VecDeque::new(),
+            writing: 0,
+            dirty: true,
+            publish_after: Instant::ZERO,
+            stopping_since: None,
+            unusable: None,
+        }
+    }
+
+    /// What is due: the machine's deadline, answers of a full queue, the status. Once a turn.
+    pub fn tick(&mut self) {
+        let now = self.clock.now();
+        if let Some(deadline) = self.machine.poll_timeout().filter(|deadline| deadline.at <= now) {
+            let late = now.since(deadline.at);
+            self.outside.metrics.traffic.loop_delayed(late);
+            trace!(reason = deadline.reason, late_us = late.as_micros(), "deadline");
+            self.feed(Input::Timeout);
+        }
+        // As many as there are now: each may cause another.
+        for _ in 0..self.refused.len() {
+            if let Some(persisted) = self.refused.pop_front() {
+                self.feed(Input::Persisted(persisted));
+            }
+        }
+        let now = self.clock.now();
+        if self.dirty && self.publish_after <= now {
+            self.publish(now);
+        }
+    }
+
+    /// Until when there is nothing to do of its own accord.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let machine = self.machine.poll_timeout().map(|deadline| deadline.at);
+        let publish = self.dirty.then_some(self.publish_after);
+        let refused = (!self.refused.is_empty()).then_some(Instant::ZERO);
+        let stop = self.stopping_since.map(|since| since + STOP_GRACE);
+        [machine, publish, refused, stop].into_iter().flatten().min()
+    }
+
+    /// Takes a batch of received datagrams; elections and heartbeats first.
+    pub fn datagrams(&mut self, batch: &mut Vec<(SocketAddr, Envelope)>) {
+        batch.sort_by_key(|(_, envelope)| !is_election(envelope.message.kind()));
+        for (from, envelope) in batch.drain(..) {
+            self.feed(Input::Datagram { from, envelope });
+        }
+    }
+
+    /// Decodes a datagram, or counts why it is none.
+    #[must_use]
+    pub fn decode(&self, datagram: &[u8], from: SocketAddr) -> Option<Envelope> {
+        let traffic = &self.outside.metrics.traffic;
+        match decode(datagram, self.speaker.cluster_tag) {
+            Ok(envelope) => {
+                traffic.received(kind_index(envelope.message.kind()), datagram.len());
+                trace!(%from, kind = envelope.message.kind().as_str(), "received");
+                Some(envelope)
+            }
+            Err(error) => {
+                traffic.rejected(reason_index(error));
+                debug!(%from, reason = error.as_str(), "datagram rejected");
+                None
+            }
+        }
+    }
+
+    /// Takes the answer of the storage thread.
+    pub fn stored(&mut self, answer: Answer) {
+        self.writing = self.writing.saturating_sub(1);
+        if let Some(took) = answer.took {
+            self.outside.metrics.traffic.record_written(took);
+        }
+        if let Some(error) = answer.error {
+            error!(%error, "the vote store cannot be written");
+        }
+        self.feed(Input::Persisted(answer.persisted));
+    }
+
+    /// Takes a command and where to reply.
+    pub fn command(&mut self, command: Command, reply: Option<oneshot::Sender<Reply>>) {
+        if self.replies.len() >= MAX_COMMANDS {
+            // Those who no longer wait for a reply make room first.
+            self.replies.retain(|_, waiting| !waiting.is_closed());
+        }
+        if let Some(reply) = reply {
+            if self.replies.len() >= MAX_COMMANDS {
+                let why = "too many commands wait for the node".to_owned();
+                let _ = reply.send(Reply::Refused { code: "TIMEOUT", why });
+                return;
+            }
+            self.replies.insert(self.commands, reply);
+        }
+        let number = self.commands;
+        self.commands += 1;
+        self.feed(Input::Command { number, command });
+    }
+
+    /// Begins to stop; a repeated call changes nothing.
+    pub fn stop(&mut self) {
+        if self.stopping_since.is_none() {
+            self.stopping_since = Some(self.clock.now());
+            self.command(Command::Stop, None);
+        }
+    }
+
+    /// Whether a stopping node has nothing left to wait for.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.stopping_since.is_some_and(|since| {
+            let waiting = self.writing > 0 || !self.refused.is_empty();
+            !waiting || self.clock.now().since(since) >= STOP_GRACE
+        })
+    }
+
+    /// Why the socket is unusable, if it is.
+    pub const fn take_unusable(&mut self) -> Option<io::Error> {
+        self.unusable.take()
+    }
+
+    /// Counts an error of the socket, or keeps it if there is no going on.
+    pub fn socket_failed(&mut self, error: io::Error, at: Option<SocketAddr>) {
+        match classify(&error) {
+            Class::Fatal => self.unusable = Some(error),
+            Class::Later | Class::Transient(_) => debug!(?at, %error, "datagram lost"),
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        let now = self.clock.now();
+        self.machine.handle_input(now, input);
+        let outputs: Vec<Output> = core::iter::from_fn(|| self.machine.poll_output()).collect();
+        self.dirty = true;
+        if outputs.iter().any(changes_leadership) {
+            self.publish(now);
+        }
+        for output in outputs {
+            self.carry_out(now, output);
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, output: Output) {
+        match output {
+            Output::Persist { number, write } => {
+                match self.outside.storage.try_send(worker::Request { number, write }) {
+                    Ok(()) => self.writing += 1,
+                    Err(TrySendError::Full(_)) => {
+                        warn!("the vote store does not keep up; a write is given up");
+                        self.refused.push_back(Persisted { number, done: false });
+                    }
+                    Err(TrySendError::Disconnected(_)) => {
+                        self.refused.push_back(Persisted { number, done: false });
+                    }
+                }
+            }
+            Output::Send { to, message } => self.send(to, message),
+            Output::Notify(event) => {
+                self.outside.metrics.record(&event, now);
+                log_event(&event, &Context { node: self.speaker.id });
+            }
+            Output::Reply { number, reply } => {
+                if let Some(waiting) = self.replies.remove(&number) {
+                    // A client that has gone away needs no reply.
+                    let _ = waiting.send(reply);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, to: SocketAddr, message: Message) {
+        let kind = message.kind();
+        let Speaker { id, boot, cluster_tag } = self.speaker;
+        let envelope = Envelope { sender: id, boot, message };
+        let length = match encode(&envelope, cluster_tag, &mut self.buffer) {
+            Ok(length) => length,
+            Err(error) => {
+                self.outside.metrics.traffic.unsent();
+                debug!(%to, kind = kind.as_str(), %error, "message does not fit a datagram");
+                return;
+            }
+        };
+        match self.socket.send(self.buffer.get(..length).unwrap_or_default(), to) {
+            Ok(()) => {
+                self.outside.metrics.traffic.sent(kind_index(kind), length);
+                trace!(%to, kind = kind.as_str(), "sent");
+            }
+            Err(error) => {
+                self.outside.metrics.traffic.unsent();
+                self.socket_failed(error, Some(to));
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) {
+        self.outside.status.store(Arc::new(self.machine.status(now)));
+        let done = self.clock.now();
+        self.publish_after = done + PUBLISH_EVERY.max(done.since(now) * 50);
+        self.dirty = false;
+    }
+}
+
+/// Whether this output belongs to a change that must be seen before it: who leads, or in which term.
+const fn changes_leadership(output: &Output) -> bool {
+    match output {
+        // Members come and go without a change of leader, and in a large cluster often.
+        Output::Notify(Event::Member(_)) => false,
+        Output::Notify(_) | Output::Send { message: Message::Release(_), .. } => true,
+        Output::Persist { .. } | Output::Send { .. } | Output::Reply { .. } => false,
+    }
+}
+
+/// Whether a message is one on which leases and votes wait.
+const fn is_election(kind: Kind) -> bool {
+    match kind {
+        Kind::Coordinator
+        | Kind::Acknowledge
+        | Kind::Release
+        | Kind::Election
+        | Kind::Answer
+        | Kind::Canvass
+        | Kind::CanvassReply
+        | Kind::Inquire
+        | Kind::Report
+        | Kind::StepDown => true,
+        Kind::Ping
+        | Kind::Ack
+        | Kind::PingReq
+        | Kind::Nack
+        | Kind::RelayedAck
+        | Kind::Gossip
+        | Kind::Pull => false,
+    }
+}
+
+/// The words of all kinds of datagrams, in the order of the indices that metrics are counted by.
+#[must_use]
+pub fn kind_words() -> Vec<&'static str> {
+    Kind::ALL.iter().map(|kind| kind.as_str()).collect()
+}
+
+/// The words of all reasons to reject a datagram, likewise.
+#[must_use]
+pub fn reason_words() -> Vec<&'static str> {
+    DecodeError::ALL.iter().map(|reason| reason.as_str()).collect()
+}
+
+fn kind_index(kind: Kind) -> usize {
+    Kind::ALL.iter().position(|one| *one == kind).unwrap_or(usize::MAX)
+}
+
+fn reason_index(reason: DecodeError) -> usize {
+    let word = reason.as_str();
+    DecodeError::ALL.iter().position(|one| one.as_str() == word).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

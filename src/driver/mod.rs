@@ -1,0 +1,254 @@
+//! The driver: sockets, clocks, files and signals around one protocol machine.
+//!
+//! One loop owns the machine by value: it waits for one of its sources, feeds what has come, carries
+//! out what follows, and waits again. It decides what is looked at first and for how long; it
+//! decides nothing of the protocol.
+//!
+//! 1. Nothing in the loop blocks. The disk, the resolver and HTTP have threads of their own and
+//!    answer through bounded queues.
+//! 2. A turn is bounded: what is due comes first, then at most so much of each source. No flood from
+//!    one source keeps another waiting for longer than a turn.
+//! 3. A stopping node ends within a second, even if its disk hangs.
+//! 4. A broken invariant ends the process, with exit code 70; nothing goes on after it.
+
+pub mod clock;
+pub mod engine;
+pub mod entropy;
+pub mod peers;
+pub mod ports;
+pub mod start;
+pub mod store;
+pub mod udp;
+
+use core::fmt;
+use core::net::SocketAddr;
+use ringrift_wire::{Envelope, MAX_DATAGRAM, NodeId};
+use std::io;
+use std::sync::Arc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tracing::info;
+
+use crate::node::{Command, Reply};
+use clock::{Clock, Timer, sleep_for};
+use engine::{Engine, Machine};
+use store::worker::Answer;
+use udp::{Class, Socket, classify};
+
+/// The most datagrams of one turn.
+const DATAGRAMS_PER_TURN: usize = 64;
+
+/// The most answers of the storage thread of one turn.
+const ANSWERS_PER_TURN: usize = 64;
+
+/// The most commands and resolved names of one turn.
+const COMMANDS_PER_TURN: usize = 16;
+
+/// Why a node ended that was not asked to.
+#[derive(Debug)]
+pub enum Error {
+    /// A port cannot be had.
+    Bind(ports::BindError),
+    /// The socket or another descriptor became or was unusable.
+    Descriptor(io::Error),
+    /// This node's own name has no address.
+    Unresolved {
+        /// The name.
+        name: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// The vote store cannot be used.
+    Store(store::StoreError),
+    /// The program is wrong.
+    Invariant(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(error) => error.fmt(f),
+            Self::Descriptor(error) => write!(f, "the system gives no usable descriptor: {error}"),
+            Self::Unresolved { name, source } => {
+                write!(f, "this node's own address {name} cannot be resolved: {source}")
+            }
+            Self::Store(error) => error.fmt(f),
+            Self::Invariant(what) => write!(f, "an invariant was broken, please report it: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<ports::BindError> for Error {
+    fn from(error: ports::BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+impl From<store::StoreError> for Error {
+    fn from(error: store::StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The sources of the loop beside socket and timer.
+pub struct Sources {
+    /// Answers of the storage thread.
+    pub stored: mpsc::Receiver<Answer>,
+    /// Commands of HTTP.
+    pub commands: mpsc::Receiver<(Command, oneshot::Sender<Reply>)>,
+    /// Names that resolved.
+    pub resolved: mpsc::Receiver<(NodeId, SocketAddr)>,
+    /// The signals of the process.
+    pub signals: Signals,
+}
+
+/// The signals that the process listens to.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from their default action.
+    ///
+    /// # Errors
+    /// The kernel has no file descriptor left.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// What ended a wait.
+enum Woken {
+    Due,
+    Readable,
+    Stored(Answer),
+    Command((Command, oneshot::Sender<Reply>)),
+    Resolved((NodeId, SocketAddr)),
+    Stop,
+    HangUp,
+    Failed(Error),
+}
+
+/// Runs the loop until the node is stopped.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn serve<M: Machine, C: Clock + Copy>(
+    mut engine: Engine<M, Socket, C>,
+    socket: Arc<Socket>,
+    clock: C,
+    mut sources: Sources,
+) -> Result<(), Error> {
+    let timer = Timer::new().map_err(Error::Descriptor)?;
+    let mut batch = Vec::with_capacity(DATAGRAMS_PER_TURN);
+    loop {
+        engine.tick();
+        if let Some(error) = engine.take_unusable() {
+            return Err(Error::Descriptor(error));
+        }
+        if engine.is_finished() {
+            return Ok(());
+        }
+        let sleep = sleep_for(clock.now(), engine.next_deadline());
+        let woken = wait(&timer, sleep, &socket, &mut sources).await;
+        // What became due while the process did not run comes before what arrived meanwhile.
+        engine.tick();
+        match woken {
+            Woken::Due | Woken::Readable => {}
+            Woken::Stored(answer) => engine.stored(answer),
+            Woken::Command((command, reply)) => engine.command(command, Some(reply)),
+            Woken::Resolved(found) => resolved(&mut engine, found),
+            Woken::Stop => {
+                info!("stopping");
+                engine.stop();
+            }
+            Woken::HangUp => info!("SIGHUP: nothing to reload"),
+            Woken::Failed(error) => return Err(error),
+        }
+        for answer in drain(&mut sources.stored, ANSWERS_PER_TURN) {
+            engine.stored(answer);
+        }
+        for (command, reply) in drain(&mut sources.commands, COMMANDS_PER_TURN) {
+            engine.command(command, Some(reply));
+        }
+        for found in drain(&mut sources.resolved, COMMANDS_PER_TURN) {
+            resolved(&mut engine, found);
+        }
+        let more = receive(&mut engine, &socket, &mut batch);
+        engine.datagrams(&mut batch);
+        if more {
+            // A flood keeps the socket readable: let the runtime look at timer and signals.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn wait(
+    timer: &Timer,
+    sleep: core::time::Duration,
+    socket: &Socket,
+    sources: &mut Sources,
+) -> Woken {
+    let Sources { stored, commands, resolved, signals } = sources;
+    let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
+    tokio::select! {
+        biased;
+        _ = signals.terminate.recv() => Woken::Stop,
+        _ = signals.interrupt.recv() => Woken::Stop,
+        _ = signals.hang_up.recv() => Woken::HangUp,
+        done = timer.sleep(sleep) => match done {
+            Ok(()) => Woken::Due,
+            Err(error) => Woken::Failed(Error::Descriptor(error)),
+        },
+        answer = stored.recv() => answer.map_or_else(|| lost("storage"), Woken::Stored),
+        command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
+        Some(found) = resolved.recv() => Woken::Resolved(found),
+        ready = socket.readable() => match ready {
+            Ok(()) => Woken::Readable,
+            Err(error) => Woken::Failed(Error::Descriptor(error)),
+        },
+    }
+}
+
+fn resolved<M: Machine, C: Clock>(
+    engine: &mut Engine<M, Socket, C>,
+    (peer, address): (NodeId, SocketAddr),
+) {
+    engine.command(Command::Resolved { peer, address }, None);
+}
+
+fn drain<T>(source: &mut mpsc::Receiver<T>, most: usize) -> impl Iterator<Item = T> {
+    core::iter::from_fn(|| source.try_recv().ok()).take(most)
+}
+
+/// Takes what the socket has, up to the bound of a turn; tells whether there may be more.
+fn receive<M: Machine, C: Clock>(
+    engine: &mut Engine<M, Socket, C>,
+    socket: &Socket,
+    batch: &mut Vec<(SocketAddr, Envelope)>,
+) -> bool {
+    let mut buffer = [0; MAX_DATAGRAM + 1];
+    for _ in 0..DATAGRAMS_PER_TURN {
+        match socket.receive(&mut buffer) {
+            Ok((length, from)) => {
+                let datagram = buffer.get(..length).unwrap_or_default();
+                batch.extend(engine.decode(datagram, from).map(|envelope| (from, envelope)));
+            }
+            Err(error) if classify(&error) == Class::Later => return false,
+            Err(error) => engine.socket_failed(error, None),
+        }
+    }
+    true
+}

@@ -1,0 +1,191 @@
+//! The start of a node: from a checked configuration to a running loop, and its end.
+//!
+//! Decides the order: ports first, since a taken one is the likeliest mistake; then the store, which
+//! makes this boot durable; then everything that can send or answer.
+
+use arc_swap::ArcSwap;
+use core::any::Any;
+use core::net::{IpAddr, SocketAddr};
+use ringrift_wire::{NodeId, cluster_tag};
+use std::net::{ToSocketAddrs, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+use tracing_appender::non_blocking::ErrorCounter;
+
+use super::clock::{Clock, SystemClock};
+use super::engine::{Engine, Outside, Speaker, kind_words, reason_words};
+use super::peers::{self, Named};
+use super::store::{self, Machine, Start, worker};
+use super::udp::Socket;
+use super::{Error, Signals, Sources, entropy, ports, serve};
+use crate::config::{Address, Config, DEFAULT_PORT, node_params};
+use crate::http::{self, Facts, Limits, Shared};
+use crate::node::Node;
+use crate::telemetry::Metrics;
+use crate::time::Instant;
+
+/// The most commands of HTTP that wait for the loop.
+const COMMAND_QUEUE: usize = 64;
+
+/// The most resolved names that wait for the loop.
+const NAME_QUEUE: usize = 64;
+
+/// What a node is started with.
+#[derive(Debug)]
+pub struct Plan {
+    /// The configuration.
+    pub config: Config,
+    /// This node.
+    pub me: NodeId,
+    /// Folder of the vote store.
+    pub data_dir: PathBuf,
+    /// The same-boot file.
+    pub promise_file: PathBuf,
+    /// What an operator was told of the configuration.
+    pub warnings: Vec<String>,
+    /// Counts dropped log lines.
+    pub log: Option<ErrorCounter>,
+}
+
+/// Runs one node until it is told to stop.
+///
+/// # Errors
+/// See [`Error`]; a panic anywhere in the loop is [`Error::Invariant`].
+pub fn run(plan: Plan) -> Result<(), Error> {
+    catch_unwind(AssertUnwindSafe(|| start(plan)))
+        .unwrap_or_else(|panic| Err(Error::Invariant(words_of(panic.as_ref()))))
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
+}
+
+fn start(plan: Plan) -> Result<(), Error> {
+    let Plan { config, me, data_dir, promise_file, mut warnings, log } = plan;
+    let address = own_address(&config, me)?;
+    let host = config.hosts.get(&me);
+    let udp_ip = ports::address_to_bind(address.ip(), host.and_then(|host| host.bind));
+    let http_bind = host.map_or(config.http.bind, |host| host.http_bind);
+    let http_port = host.map_or(address.port(), |host| host.http_port);
+    let tcp_ip = ports::address_to_bind(address.ip(), http_bind);
+    let gossip = ports::bind_udp(udp_ip, address.port())?;
+    let listener = ports::bind_tcp(tcp_ip, http_port)?;
+    if config.key_file.is_none() && !udp_ip.is_some_and(|ip| ip.is_loopback()) {
+        warnings.push(
+            "gossip is not sealed: whoever reaches the port can forge messages; use it within a \
+             private network"
+                .to_owned(),
+        );
+    }
+    for warning in &warnings {
+        warn!(warning, "configuration");
+    }
+
+    let clock = SystemClock;
+    let started_unix = clock.unix().as_secs();
+    let begin = Start {
+        machine: Machine::this(),
+        now: clock.now(),
+        unix_seconds: started_unix,
+        nonce: entropy::random_u64().map_err(Error::Descriptor)?,
+    };
+    let store::Opened { store, boot, restored } = store::open(&data_dir, &promise_file, &begin)?;
+    let seed = entropy::random_u64().map_err(Error::Descriptor)?;
+    let params = node_params(&config, me, boot, started_unix, address, seed);
+    let now = clock.now();
+    let node = Node::new(params, restored, now);
+    info!(
+        node = %me, %address, http_port, data_dir = %data_dir.display(), sequence = boot.sequence,
+        voter = config.voters.contains(&me), "started"
+    );
+
+    let metrics = Metrics::new(me, &config, &kind_words(), &reason_words(), log)
+        .map_err(|error| Error::Invariant(error.to_string()))?;
+    let metrics = Arc::new(metrics);
+    let status = Arc::new(ArcSwap::from_pointee(node.status(now)));
+    let (answers, stored) = mpsc::channel(worker::QUEUE);
+    let storage = worker::spawn(store, answers).map_err(Error::Descriptor)?;
+    let (to_node, commands) = mpsc::channel(COMMAND_QUEUE);
+    let names = named_peers(&config, me);
+    let tag = cluster_tag(&config.cluster);
+    let config = Arc::new(config);
+    let facts = Facts { node: me, config, address, http_port, data_dir, warnings };
+    let shared = Shared {
+        status: Arc::clone(&status),
+        now: boot_clock,
+        wall: SystemTime::now,
+        metrics: Arc::clone(&metrics),
+        facts: Arc::new(facts),
+        commands: to_node,
+    };
+    let server = http::spawn(vec![listener], shared, Limits::default());
+    let server = server.map_err(Error::Descriptor)?;
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::Descriptor)?;
+    let done = runtime.block_on(async {
+        let signals = Signals::listen().map_err(Error::Descriptor)?;
+        let socket = Arc::new(Socket::new(gossip).map_err(Error::Descriptor)?);
+        let (found, resolved) = mpsc::channel(NAME_QUEUE);
+        let reach = Arc::clone(&socket);
+        peers::spawn(names, move |address| reach.speaks_to(address), &found);
+        let speaker = Speaker { id: me, boot, cluster_tag: tag };
+        let outside = Outside { status, metrics, storage };
+        let engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
+        serve(engine, socket, clock, Sources { stored, commands, resolved, signals }).await
+    });
+    // A look-up that hangs must not keep the process.
+    runtime.shutdown_background();
+    drop(server);
+    if done.is_ok() {
+        info!(node = %me, "stopped");
+    }
+    done
+}
+
+fn boot_clock() -> Instant {
+    SystemClock.now()
+}
+
+/// Where this node takes datagrams, as it tells others.
+fn own_address(config: &Config, me: NodeId) -> Result<SocketAddr, Error> {
+    let Some(host) = config.hosts.get(&me) else {
+        return Ok(SocketAddr::new(address_toward(config), DEFAULT_PORT));
+    };
+    match &host.address {
+        Address::Ip(ip) => Ok(SocketAddr::new(*ip, host.port)),
+        Address::Name(name) => {
+            let missing = |source| Error::Unresolved { name: name.clone(), source };
+            let mut all = (name.as_str(), host.port).to_socket_addrs().map_err(missing)?;
+            all.next().ok_or_else(|| missing(std::io::ErrorKind::NotFound.into()))
+        }
+    }
+}
+
+/// The address of this machine on the way to the first configured host that the kernel has a route
+/// to; for a node that the configuration does not name.
+fn address_toward(config: &Config) -> IpAddr {
+    let own = |host: &crate::config::Host| {
+        let Address::Ip(ip) = host.address else { return None };
+        let any: IpAddr = if ip.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        // Asks the routing table; nothing is sent.
+        socket.connect((ip, host.port)).ok()?;
+        socket.local_addr().ok().map(|own| own.ip())
+    };
+    config.hosts.values().find_map(own).unwrap_or(IpAddr::from([127, 0, 0, 1]))
+}
+
+fn named_peers(config: &Config, me: NodeId) -> Vec<Named> {
+    let others = config.hosts.iter().filter(|(id, _)| **id != me);
+    let named = others.filter_map(|(id, host)| match &host.address {
+        Address::Ip(_) => None,
+        Address::Name(name) => Some(Named { peer: *id, name: name.clone(), port: host.port }),
+    });
+    named.collect()
+}
