@@ -156,12 +156,6 @@ pub(super) fn triggered(reply: &Reply, reason: &str, node: &str) -> Answer {
             }),
         ),
         Reply::Refused { code, why } => not_accepted(StatusCode::CONFLICT, code, why),
-        // No answer to a trigger: better an error than a yes that may mean nothing.
-        Reply::Done => not_accepted(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "INTERNAL",
-            "the node did not say whether an election has started",
-        ),
     }
 }
 
@@ -202,8 +196,6 @@ mod tests {
         ] {
             assert_eq!(told(&reply), (status, body.to_owned()));
         }
-        let (status, body) = told(&Reply::Done);
-        assert!(status == 500 && body.contains(r#""accepted":false"#), "{body}");
     }
 
     #[test]

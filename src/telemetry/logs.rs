@@ -17,9 +17,9 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::EnvFilter;
 
 use super::metrics::refusal_word;
+use crate::election::{self, LossCause};
 use crate::membership;
 use crate::node::Event;
-use crate::node::event::LossCause;
 
 /// The environment variable with the filter, in the syntax of `tracing`; default `info`.
 pub const FILTER_VARIABLE: &str = "RINGRIFT_LOG";
@@ -133,6 +133,16 @@ pub fn log_event(event: &Event, context: &Context) {
     let node = context.node.as_str();
     match event {
         Event::Member(event) => log_member(event, node),
+        Event::Election(event) => log_election(event, node),
+        Event::ForeignAddress { voter } => {
+            warn!(node, voter = voter.as_str(), "voter's name used from a foreign address");
+        }
+    }
+}
+
+fn log_election(event: &election::Event, node: &str) {
+    use election::Event;
+    match event {
         Event::CanvassStarted { cause } => {
             info!(node, cause = cause.as_str(), "canvass started");
         }
@@ -145,7 +155,7 @@ pub fn log_event(event: &Event, context: &Context) {
         }
         Event::TermRaised { term } => info!(node, term, "term raised"),
         Event::LeadershipLost { term, cause } => match cause {
-            LossCause::LeaseExpired | LossCause::StoreFailed => {
+            LossCause::LeaseExpired => {
                 warn!(node, term, cause = cause.as_str(), "leadership lost");
             }
             LossCause::Stopped | LossCause::Triggered => {
@@ -169,9 +179,6 @@ pub fn log_event(event: &Event, context: &Context) {
         Event::RecordAdopted { term } => info!(node, term, "empty vote store got its first record"),
         Event::VoterSetMismatch { voter } => {
             warn!(node, voter = voter.as_str(), "voter counts with other voters");
-        }
-        Event::ForeignAddress { voter } => {
-            warn!(node, voter = voter.as_str(), "voter's name used from a foreign address");
         }
         Event::StoreHealth { works: true } => info!(node, "vote store works again"),
         Event::StoreHealth { works: false } => warn!(node, "vote store failed"),
@@ -203,7 +210,7 @@ fn log_member(event: &membership::Event, node: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::event::ElectionCause;
+    use crate::election::{ElectionCause, Event as Elect};
     use crate::telemetry::fixtures::{NOW, id};
     use core::time::Duration;
     use ringrift_wire::Refusal;
@@ -216,7 +223,7 @@ mod tests {
         use membership::Event as Member;
         let (a, b, cause) = (id("peer-1"), id("peer-2"), ElectionCause::NoLeader);
         let address = core::net::SocketAddr::from(([127, 0, 0, 1], 1));
-        let lost = |cause| Event::LeadershipLost { term: 3, cause };
+        let lost = |cause| Event::Election(Elect::LeadershipLost { term: 3, cause });
         vec![
             (Event::Member(Member::MemberJoined { member: a, address }), "INFO"),
             (Event::Member(Member::MemberSuspected { member: a, by: b }), "INFO"),
@@ -224,25 +231,33 @@ mod tests {
             (Event::Member(Member::MemberDied { member: a, by: b }), "INFO"),
             (Event::Member(Member::MemberLeft { member: a }), "INFO"),
             (Event::Member(Member::MemberRestarted { member: a }), "INFO"),
-            (Event::CanvassStarted { cause }, "INFO"),
-            (Event::ElectionStarted { term: 3, cause }, "INFO"),
-            (Event::ElectionLost { term: 3, why: "silence" }, "INFO"),
-            (Event::LeadershipGained { term: 3, took: Duration::from_millis(7) }, "INFO"),
-            (Event::TermRaised { term: 3 }, "INFO"),
+            (Event::Election(Elect::CanvassStarted { cause }), "INFO"),
+            (Event::Election(Elect::ElectionStarted { term: 3, cause }), "INFO"),
+            (Event::Election(Elect::ElectionLost { term: 3, why: "silence" }), "INFO"),
+            (
+                Event::Election(Elect::LeadershipGained {
+                    term: 3,
+                    took: Duration::from_millis(7),
+                }),
+                "INFO",
+            ),
+            (Event::Election(Elect::TermRaised { term: 3 }), "INFO"),
             (lost(LossCause::LeaseExpired), "WARN"),
             (lost(LossCause::Stopped), "INFO"),
             (lost(LossCause::Triggered), "INFO"),
-            (lost(LossCause::StoreFailed), "WARN"),
-            (Event::LeaderChanged { leader: Some(a), term: 3 }, "INFO"),
-            (Event::LeaderChanged { leader: None, term: 3 }, "WARN"),
-            (Event::VoteGranted { candidate: a, term: 3 }, "INFO"),
-            (Event::VoteRefused { candidate: a, term: 3, why: Refusal::Voted }, "DEBUG"),
-            (Event::PromiseReleased { holder: a, term: 3 }, "INFO"),
-            (Event::RecordAdopted { term: 3 }, "INFO"),
-            (Event::VoterSetMismatch { voter: a }, "WARN"),
+            (Event::Election(Elect::LeaderChanged { leader: Some(a), term: 3 }), "INFO"),
+            (Event::Election(Elect::LeaderChanged { leader: None, term: 3 }), "WARN"),
+            (Event::Election(Elect::VoteGranted { candidate: a, term: 3 }), "INFO"),
+            (
+                Event::Election(Elect::VoteRefused { candidate: a, term: 3, why: Refusal::Voted }),
+                "DEBUG",
+            ),
+            (Event::Election(Elect::PromiseReleased { holder: a, term: 3 }), "INFO"),
+            (Event::Election(Elect::RecordAdopted { term: 3 }), "INFO"),
+            (Event::Election(Elect::VoterSetMismatch { voter: a }), "WARN"),
             (Event::ForeignAddress { voter: a }, "WARN"),
-            (Event::StoreHealth { works: true }, "INFO"),
-            (Event::StoreHealth { works: false }, "WARN"),
+            (Event::Election(Elect::StoreHealth { works: true }), "INFO"),
+            (Event::Election(Elect::StoreHealth { works: false }), "WARN"),
         ]
     }
 

@@ -26,8 +26,8 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::View;
 use crate::config::Config;
-use crate::node::Event;
 use crate::time::Instant;
+use crate::{election, node};
 
 pub use families::{FAMILIES, Family, Kind};
 pub use traffic::Traffic;
@@ -110,7 +110,7 @@ pub const fn refusal_word(refusal: Refusal) -> &'static str {
         Refusal::Abstaining { .. } => "abstaining",
         Refusal::Empty => "empty",
         Refusal::Store => "store",
-        Refusal::LeaderAlive => "leader_alive",
+        Refusal::LeaderAlive { .. } => "leader_alive",
         Refusal::Lease => "lease",
     }
 }
@@ -161,7 +161,9 @@ impl Metrics {
     }
 
     /// Counts an event of the node that happened at `now`.
-    pub fn record(&self, event: &Event, now: Instant) {
+    pub fn record(&self, event: &node::Event, now: Instant) {
+        use election::Event;
+        let node::Event::Election(event) = event else { return };
         match event {
             Event::CanvassStarted { .. } => {
                 // A canvass that follows a lost one continues the same search for a leader.

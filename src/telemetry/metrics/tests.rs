@@ -1,6 +1,7 @@
 use super::*;
+use crate::election::{ElectionCause, Event as Elect};
+use crate::node::Event;
 use crate::node::Status;
-use crate::node::event::ElectionCause;
 use crate::telemetry::fixtures::{self, NOW, id};
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -156,17 +157,23 @@ fn traffic_is_counted_by_kind_and_reason() {
 fn elections_are_timed_from_the_first_canvass() {
     let status = fixtures::leader();
     let metrics = metrics(&status);
-    let canvass = Event::CanvassStarted { cause: ElectionCause::NoLeader };
+    let canvass = Event::Election(Elect::CanvassStarted { cause: ElectionCause::NoLeader });
     let later = |millis| NOW + Duration::from_millis(millis);
     metrics.record(&canvass, later(0));
     metrics.record(&canvass, later(30));
-    metrics.record(&Event::ElectionLost { term: 8, why: "silence" }, later(40));
+    metrics.record(&Event::Election(Elect::ElectionLost { term: 8, why: "silence" }), later(40));
     metrics.record(&canvass, later(50));
-    metrics.record(&Event::LeaderChanged { leader: Some(id("hetzner-cpu1")), term: 9 }, later(58));
-    // Without a canvass of this node there is nothing to time.
-    metrics.record(&Event::LeaderChanged { leader: Some(id("hetzner-cpu2")), term: 9 }, later(99));
     metrics.record(
-        &Event::LeadershipGained { term: 10, took: Duration::from_millis(200) },
+        &Event::Election(Elect::LeaderChanged { leader: Some(id("hetzner-cpu1")), term: 9 }),
+        later(58),
+    );
+    // Without a canvass of this node there is nothing to time.
+    metrics.record(
+        &Event::Election(Elect::LeaderChanged { leader: Some(id("hetzner-cpu2")), term: 9 }),
+        later(99),
+    );
+    metrics.record(
+        &Event::Election(Elect::LeadershipGained { term: 10, took: Duration::from_millis(200) }),
         later(300),
     );
     let text = text(&metrics, &status, NOW);
@@ -192,13 +199,13 @@ fn votes_are_counted_by_reason() {
         Refusal::Abstaining { free_in_us: 1 },
         Refusal::Empty,
         Refusal::Store,
-        Refusal::LeaderAlive,
+        Refusal::LeaderAlive { free_in_us: 1 },
         Refusal::Lease,
     ];
     for why in refusals {
-        metrics.record(&Event::VoteRefused { candidate, term: 8, why }, NOW);
+        metrics.record(&Event::Election(Elect::VoteRefused { candidate, term: 8, why }), NOW);
     }
-    metrics.record(&Event::VoteGranted { candidate, term: 8 }, NOW);
+    metrics.record(&Event::Election(Elect::VoteGranted { candidate, term: 8 }), NOW);
     let text = text(&metrics, &status, NOW);
     for reason in REFUSALS {
         let series = format!("ringrift_p2p_votes_refused_total{{reason=\"{reason}\"}}");
