@@ -7,8 +7,8 @@ use tracing::debug;
 use super::exit::{Exit, Failure};
 use crate::config::identity::{identify, machine_bears};
 use crate::config::{self, Surroundings};
+use crate::driver;
 use crate::driver::start::{self, Plan};
-use crate::driver::{self};
 use crate::telemetry::logs;
 
 /// The arguments of `run`.
@@ -68,8 +68,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         LogFormat::Text => logs::Format::Text,
         LogFormat::Json => logs::Format::Json,
     };
-    let guard =
-        logs::init(format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let guard = logs::init(format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     if !loaded.foreign.is_empty() {
         debug!(keys = loaded.foreign.join(", "), "keys of the configuration that are not ours");
     }
