@@ -68,8 +68,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         LogFormat::Text => logs::Format::Text,
         LogFormat::Json => logs::Format::Json,
     };
-    let guard =
-        logs::init(format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let guard = logs::init(format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     if !loaded.foreign.is_empty() {
         debug!(keys = loaded.foreign.join(", "), "keys of the configuration that are not ours");
     }

@@ -308,7 +308,8 @@ mod tests {
     fn a_taken_port_stops_the_start_and_names_the_holder() {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         for taken_by_tcp in [false, true] {
-            let (udp, tcp) = (ports::bind_udp(Some(loopback), 0), ports::bind_tcp(Some(loopback), 0));
+            let (udp, tcp) =
+                (ports::bind_udp(Some(loopback), 0), ports::bind_tcp(Some(loopback), 0));
             let (udp, tcp) = (udp.unwrap(), tcp.unwrap());
             let mut config = config::loopback().unwrap().config;
             config.hosts.retain(|id, _| id.as_str() == "hetzner-cpu1");

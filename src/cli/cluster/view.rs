@@ -99,8 +99,7 @@ impl Row {
 
     fn line(&self) -> String {
         let text = |number: Option<u64>| number.map_or_else(String::new, |n| n.to_string());
-        let (pid, term, peers) =
-            (text(self.pid.map(u64::from)), text(self.term), text(self.peers));
+        let (pid, term, peers) = (text(self.pid.map(u64::from)), text(self.term), text(self.peers));
         let cells = [&self.name, &pid, &self.address, &self.role, &term, &peers];
         let life = match &self.life {
             Life::New => "not started",
