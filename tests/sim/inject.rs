@@ -9,6 +9,7 @@ use ringrift_p2p::rng::Rng;
 use ringrift_wire::{Boot, NodeId, Refusal};
 use std::collections::VecDeque;
 
+use crate::checkers::calm::Calm;
 use crate::checkers::liveness::Liveness;
 use crate::faults::{Fault, Target};
 use crate::host::{Armed, Clock, Disk, Ending, Host, Process, address, duration};
@@ -346,7 +347,8 @@ impl World {
         }
         self.network.heal(&healed, Quality::calm(one_way));
         self.healed_at = Some((self.now, one_way));
-        self.liveness = Some(Liveness::new(self.now, bound, style < 2 || size == voters));
+        self.liveness = Some(Liveness::new(self.now, bound));
+        self.calm = Some(Calm::new(self.now + bound, healed.clone()));
         self.timeline.note(self.now, "!!", || format!("heals {healed:?}, others: style {style}"));
         for host in 0..self.hosts.len() {
             if let Some(process) = &mut self.hosts[host].process {

@@ -24,10 +24,13 @@ fn noticed(
         options.fault_span = 40 * options.lease;
         options.fault_gap = options.lease;
         prepare(&mut options);
-        run(options, lie, false)
-            .violation
-            .filter(|violation| rules.contains(&violation.rule))
-            .map(|violation| (seed, violation))
+        let broken = |lie| {
+            let violation = run(options.clone(), lie, false).violation;
+            violation.filter(|violation| rules.contains(&violation.rule))
+        };
+        let violation = broken(lie)?;
+        assert_eq!(broken(Lie::None), None, "seed {seed:#x} breaks a rule without the bug");
+        Some((seed, violation))
     })
 }
 

@@ -9,6 +9,7 @@ use ringrift_wire::{Boot, Envelope, Message, Verdict};
 use std::collections::BTreeMap;
 
 use crate::checkers::Violation;
+use crate::checkers::calm::Calm;
 use crate::checkers::leases::{Held, Leases};
 use crate::checkers::liveness::Liveness;
 use crate::checkers::terms::Terms;
@@ -56,6 +57,7 @@ pub(crate) struct World {
     pub(crate) leases: Leases,
     pub(crate) terms: Terms,
     pub(crate) liveness: Option<Liveness>,
+    pub(crate) calm: Option<Calm>,
     pub(crate) healed_at: Option<(Nanos, Nanos)>,
     pub(crate) led_until: Nanos,
     /// The term that each host's process says it leads.
@@ -90,6 +92,7 @@ impl World {
             leases: Leases::new(count),
             terms,
             liveness: None,
+            calm: None,
             healed_at: None,
             led_until: 0,
             leading: vec![None; count],
@@ -161,9 +164,12 @@ impl World {
         } else if self.now - self.led_until > 2 * self.options.lease {
             self.hits.hit(Path::NoQuorum);
         }
-        if let Some(mut liveness) = self.liveness {
-            let result = liveness.observe(self.now, leader.map(|(host, held)| (host, held.nonce)));
-            self.liveness = Some(liveness);
+        if let Some(liveness) = &mut self.liveness {
+            let result = liveness.observe(self.now, leader.is_some());
+            self.check(result);
+        }
+        if let Some(calm) = &mut self.calm {
+            let result = calm.observe(self.now, leader.map(|(host, held)| (host, held.nonce)));
             self.check(result);
         }
     }

@@ -1,5 +1,6 @@
 //! What must hold, each rule in a file of its own and fed by events.
 
+pub(crate) mod calm;
 pub(crate) mod leases;
 pub(crate) mod liveness;
 pub(crate) mod terms;
