@@ -2,8 +2,9 @@
 
 use ringrift_p2p::election::record::{RestoredPromise, VoteRecord};
 use ringrift_p2p::election::{self, Place, VoterSet};
+use ringrift_p2p::election::{Event as Told, LossCause};
 use ringrift_p2p::membership;
-use ringrift_p2p::node::event::{Event, LossCause};
+use ringrift_p2p::node::event::Event;
 use ringrift_p2p::node::{self, Command, Peer};
 use ringrift_p2p::rng::Rng;
 use ringrift_wire::{Boot, NodeId, Refusal};
@@ -222,24 +223,34 @@ impl World {
     /// Counts what a process tells of itself.
     pub(crate) fn told(&mut self, host: usize, event: &Event) {
         self.note(host, || format!("** {event:?}"));
+        let event = match event {
+            Event::Election(event) => event,
+            Event::Member(membership::Event::MemberSuspected { .. }) => {
+                return self.hits.hit(Path::MemberSuspected);
+            }
+            Event::Member(membership::Event::MemberDied { .. }) => {
+                return self.hits.hit(Path::MemberDied);
+            }
+            Event::Member(_) | Event::ForeignAddress { .. } => return,
+        };
         let path = match event {
-            Event::LeadershipGained { term, .. } => {
+            Told::LeadershipGained { term, .. } => {
                 self.leading[host] = Some(*term);
                 Path::LeaderElected
             }
-            Event::TermRaised { term } => {
+            Told::TermRaised { term } => {
                 self.leading[host] = Some(*term);
                 Path::TermRaisedWhileLeading
             }
-            Event::LeadershipLost { cause, .. } => {
+            Told::LeadershipLost { cause, .. } => {
                 self.leading[host] = None;
                 match cause {
                     LossCause::LeaseExpired => Path::LeaseLapsed,
                     _ => Path::LeaderStopped,
                 }
             }
-            Event::ElectionLost { .. } => Path::ElectionLost,
-            Event::VoteRefused { why, .. } => match why {
+            Told::ElectionLost { .. } => Path::ElectionLost,
+            Told::VoteRefused { why, .. } => match why {
                 Refusal::Promised { .. } => Path::RefusedPromised,
                 Refusal::Voted => Path::RefusedVoted,
                 Refusal::Term => Path::RefusedTerm,
@@ -247,11 +258,9 @@ impl World {
                 Refusal::Empty => Path::RefusedEmpty,
                 _ => return,
             },
-            Event::PromiseReleased { .. } => Path::PromiseReleased,
-            Event::RecordAdopted { .. } => Path::RecordAdopted,
-            Event::StoreHealth { works: false } => Path::StoreFailedEvent,
-            Event::Member(membership::Event::MemberSuspected { .. }) => Path::MemberSuspected,
-            Event::Member(membership::Event::MemberDied { .. }) => Path::MemberDied,
+            Told::PromiseReleased { .. } => Path::PromiseReleased,
+            Told::RecordAdopted { .. } => Path::RecordAdopted,
+            Told::StoreHealth { works: false } => Path::StoreFailedEvent,
             _ => return,
         };
         self.hits.hit(path);

@@ -223,7 +223,7 @@ impl World {
         }
         let envelope = if broken {
             self.hits.hit(Path::DatagramDamaged);
-            let Some(envelope) = damaged(envelope, &mut self.rng) else { return };
+            let Some(envelope) = damaged(&envelope, &mut self.rng) else { return };
             envelope
         } else {
             envelope
@@ -409,7 +409,7 @@ impl World {
         }
         self.liar.sends(from, to, &message);
         let carried = self.network.carry(&mut self.rng, self.now, from, to);
-        let envelope = through_wire(Envelope { sender: id, boot, message });
+        let envelope = through_wire(&Envelope { sender: id, boot, message });
         let sent = self.now;
         if let Some(delay) = carried.second {
             self.hits.hit(Path::DatagramDuplicated);
