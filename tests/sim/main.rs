@@ -24,9 +24,9 @@ mod through_wire;
 mod timeline;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use liar::Lie;
@@ -38,6 +38,9 @@ const DEFAULT_RUNS: u64 = 300;
 
 /// From how many seeds on every path must have been hit.
 const ENOUGH_RUNS: u64 = 1_000;
+
+/// The most failed seeds that are listed.
+const SHOWN: usize = 20;
 
 /// A whole number from the environment, decimal or after `0x`.
 fn number(name: &str) -> Option<u64> {
@@ -70,22 +73,21 @@ fn tell(seed: u64) -> Report {
 #[derive(Default)]
 struct Swept {
     hits: Hits,
-    failed: Vec<u64>,
+    failed: BTreeMap<u64, String>,
     passed: u64,
     steps: u64,
     worst: (u64, u64),
 }
 
-/// Runs seeds on all cores until the first violation.
+/// Runs seeds on all cores.
 fn sweep_seeds(first: u64, runs: u64) -> Swept {
     let next = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
     let swept = Mutex::new(Swept::default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
+                loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= runs {
                         return;
@@ -100,14 +102,13 @@ fn sweep_seeds(first: u64, runs: u64) -> Swept {
                             swept.passed += report.passed;
                             swept.steps += report.steps;
                             swept.worst = swept.worst.max((report.worst_permille, seed));
-                            if report.violation.is_some() {
-                                swept.failed.push(seed);
-                                stop.store(true, Ordering::Relaxed);
+                            if let Some(violation) = report.violation {
+                                let text = format!("{}: {}", violation.rule, violation.what);
+                                swept.failed.insert(seed, text);
                             }
                         }
                         Err(_) => {
-                            swept.failed.push(seed);
-                            stop.store(true, Ordering::Relaxed);
+                            swept.failed.insert(seed, "a node panicked".to_owned());
                         }
                     }
                 }
@@ -143,7 +144,10 @@ fn sweep() {
         swept.worst.1
     );
     println!("runs={runs} violations={}", swept.failed.len());
-    if let Some(&seed) = swept.failed.iter().min() {
+    for (seed, text) in swept.failed.iter().take(SHOWN) {
+        println!("seed {seed:#x} breaks {text}");
+    }
+    if let Some((&seed, _)) = swept.failed.first_key_value() {
         println!("reproduce: SIM_SEED={seed:#x} cargo test --test sim sweep -- --nocapture");
         let report = tell(seed);
         panic!("seed {seed:#x}: {:?}", report.violation);

@@ -269,7 +269,7 @@ impl World {
             .iter()
             .skip(first)
             .filter_map(|output| match output {
-                Output::Notify(event) => Some(event.clone()),
+                Output::Notify(event) => Some(*event),
                 _ => None,
             })
             .collect();
