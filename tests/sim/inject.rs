@@ -357,7 +357,8 @@ impl World {
         self.network.heal(&healed, Quality::calm(one_way));
         self.healed_at = Some((self.now, one_way));
         self.liveness = Some(Liveness::new(self.now, bound));
-        self.calm = Some(Calm::new(self.now + bound, healed.clone()));
+        self.calm =
+            is_timely(&self.options, one_way).then(|| Calm::new(self.now + bound, healed.clone()));
         self.timeline.note(self.now, "!!", || format!("heals {healed:?}, others: style {style}"));
         for host in 0..self.hosts.len() {
             if let Some(process) = &mut self.hosts[host].process {
@@ -376,6 +377,14 @@ impl World {
         }
         healed
     }
+}
+
+/// Whether a leader's heartbeats, each as late as its loop may be, are answered before a lease ends.
+fn is_timely(options: &Options, one_way: Nanos) -> bool {
+    let part = |of: Nanos| of * u64::from(options.drift_ppm) / 1_000_000;
+    let guard = (2 * MS).max(options.lease / 100);
+    let answered = 2 * options.loop_lag + options.heartbeat + 2 * one_way + MS;
+    answered + part(2 * answered) < options.lease - part(3 * options.lease) - guard
 }
 
 /// A clock rate within the bound, mostly at its ends.

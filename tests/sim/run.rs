@@ -81,7 +81,9 @@ pub(crate) fn run_without(
     let mut worst_permille = 0;
     if world.violation.is_none() {
         let one_way = between(&mut world.rng, MS / 10, (options.heartbeat / 8).max(MS / 5));
-        let bound = liveness::bound(&options, one_way);
+        // "Disks work": a round in which every write is the longest must fit its timeout.
+        world.options.fsync_max = options.fsync_max.min(options.election_timeout / 8);
+        let bound = liveness::bound(&world.options, one_way);
         let healed = world.heal(one_way, bound);
         world.run_for(bound + 4 * options.lease);
         if let Some(leader) = world.leader() {

@@ -59,7 +59,8 @@ pub(crate) struct World {
     pub(crate) liveness: Option<Liveness>,
     pub(crate) calm: Option<Calm>,
     pub(crate) healed_at: Option<(Nanos, Nanos)>,
-    pub(crate) led_until: Nanos,
+    /// When somebody last led, unless that gap is counted.
+    pub(crate) led_until: Option<Nanos>,
     /// The term that each host's process says it leads.
     pub(crate) leading: Vec<Option<u64>>,
     pub(crate) wipes: u64,
@@ -94,7 +95,7 @@ impl World {
             liveness: None,
             calm: None,
             healed_at: None,
-            led_until: 0,
+            led_until: Some(0),
             leading: vec![None; count],
             wipes: 0,
             hits: Hits::default(),
@@ -160,8 +161,9 @@ impl World {
     fn look(&mut self) {
         let leader = self.leases.leader(self.now);
         if leader.is_some() {
-            self.led_until = self.now;
-        } else if self.now - self.led_until > 2 * self.options.lease {
+            self.led_until = Some(self.now);
+        } else if self.led_until.is_some_and(|at| self.now - at > 2 * self.options.lease) {
+            self.led_until = None;
             self.hits.hit(Path::NoQuorum);
         }
         if let Some(liveness) = &mut self.liveness {
