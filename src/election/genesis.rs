@@ -109,6 +109,12 @@ impl Genesis {
         self.heard.get(&voter).is_some_and(|heard| heard.asked_at >= ended)
     }
 
+    /// Whether that voter has said that it was new while this process was.
+    #[must_use]
+    pub fn was_new(&self, voter: NodeId) -> bool {
+        self.heard.get(&voter).is_some_and(|heard| heard.was_new)
+    }
+
     /// The first record, once enough is known for one.
     #[must_use]
     pub fn first_record(

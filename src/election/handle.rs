@@ -25,7 +25,7 @@ impl Machine {
             Message::Coordinator(beat) => self.on_coordinator(now, from, nonce, beat),
             Message::Acknowledge(answer) => self.on_acknowledge(now, from, answer),
             Message::Release(release) => self.on_release(now, from, release),
-            Message::Inquire(asked) => self.on_inquire(from, nonce, asked),
+            Message::Inquire(asked) => self.on_inquire(now, from, nonce, asked),
             Message::Report(report) => self.on_report(from, report),
             Message::StepDown(asked) => self.on_step_down(now, from, asked),
             Message::Ping(_)
@@ -349,13 +349,17 @@ impl Machine {
         }
     }
 
-    fn on_inquire(&mut self, from: NodeId, nonce: u64, asked: &Inquire) {
+    fn on_inquire(&mut self, now: Instant, from: NodeId, nonce: u64, asked: &Inquire) {
         if !self.same_set(from, asked.set) {
             return;
         }
         let Some(core) = &mut self.core else { return };
         let report = core.report(from, nonce, asked);
         self.send(from, Message::Report(report));
+        // Whoever asks has just come up: it can be asked now, if it has not said that it is new.
+        if self.core.as_ref().and_then(|core| core.genesis()).is_some_and(|g| !g.was_new(from)) {
+            self.inquire(now, &[from]);
+        }
     }
 
     fn on_report(&mut self, from: NodeId, report: &Report) {

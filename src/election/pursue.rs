@@ -10,6 +10,8 @@ use super::{ElectionCause, Event, LossCause, MAX_LOSSES, Machine, STORE_RETRY, U
 use crate::time::Instant;
 use ::core::time::Duration;
 
+/// The least time that each better voter is given at a cold start.
+const COLD_DELTA: Duration = Duration::from_millis(50);
 /// The longest pause between two inquiries of a voter with an empty store.
 const INQUIRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -57,7 +59,7 @@ impl Machine {
 
     fn learn(&mut self, now: Instant) {
         let unix_now = self.unix_now(now);
-        let (set, own_lease) = (self.setup.set.tag(), self.setup.params.lease);
+        let own_lease = self.setup.params.lease;
         let others = self.voters.ids();
         if self.core.as_ref().is_none_or(|core| core.genesis().is_none()) || self.stopping {
             return;
@@ -70,17 +72,24 @@ impl Machine {
         if now < self.next_inquiry {
             return;
         }
-        let number = self.next_number();
         let delta = self.voters.delta();
-        let Some(genesis) = self.core.as_mut().and_then(Core::genesis_mut) else { return };
-        genesis.asked(now, number);
+        let Some(genesis) = self.core.as_ref().and_then(Core::genesis) else { return };
         let wait_ends = genesis.wait_ends(own_lease);
         let ask: Vec<NodeId> =
             others.into_iter().filter(|&id| !genesis.has_answered(id, own_lease)).collect();
         self.inquiry_gap = (self.inquiry_gap * 2).clamp(delta, INQUIRY_PAUSE);
         let next = now + self.inquiry_gap;
         self.next_inquiry = if now < wait_ends { next.min(wait_ends) } else { next };
-        for to in ask {
+        self.inquire(now, &ask);
+    }
+
+    /// Asks voters what this one may have forgotten.
+    pub(super) fn inquire(&mut self, now: Instant, voters: &[NodeId]) {
+        let (set, number) = (self.setup.set.tag(), self.next_number());
+        if let Some(genesis) = self.core.as_mut().and_then(Core::genesis_mut) {
+            genesis.asked(now, number);
+        }
+        for &to in voters {
             self.send(to, Message::Inquire(Inquire { set, number }));
         }
     }
@@ -246,7 +255,11 @@ impl Machine {
                 return;
             }
             let priority = self.own_priority(now);
-            let turn = now + self.voters.delta() * self.better_ones(now);
+            // Before this process has seen any leader, the better ones may still be starting.
+            let cold = self.follow.last().is_none() && self.announced.is_none();
+            let delta =
+                if cold { self.voters.delta().max(COLD_DELTA) } else { self.voters.delta() };
+            let turn = now + delta * self.better_ones(now);
             self.campaign = Some(Campaign::new(cause, now, turn, priority));
         }
         self.canvass(now);

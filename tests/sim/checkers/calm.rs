@@ -1,0 +1,44 @@
+//! I7: a leader with timely round trips to a quorum is not replaced, whatever the others do.
+//!
+//! 1. From a moment on, once a voter of the healed quorum leads it leads without a gap.
+
+use super::Violation;
+use crate::options::Nanos;
+
+/// The checker.
+#[derive(Clone, Debug)]
+pub(crate) struct Calm {
+    from: Nanos,
+    healed: Vec<usize>,
+    leader: Option<(usize, u64)>,
+}
+
+impl Calm {
+    /// These voters are healed, and by that time somebody leads.
+    pub(crate) const fn new(from: Nanos, healed: Vec<usize>) -> Self {
+        Self { from, healed, leader: None }
+    }
+
+    /// Time has passed; the leader at present and its nonce, if there is one.
+    pub(crate) fn observe(
+        &mut self,
+        now: Nanos,
+        leader: Option<(usize, u64)>,
+    ) -> Result<(), Violation> {
+        if now < self.from {
+            return Ok(());
+        }
+        match self.leader {
+            None => self.leader = leader.filter(|(host, _)| self.healed.contains(host)),
+            Some(first) if leader != Some(first) => {
+                let what = format!(
+                    "host {} led with a healed quorum, and now the leader is {leader:?}",
+                    first.0
+                );
+                return Err(Violation { at: now, rule: "I7", what });
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! What one run is like: every choice that is not made while it runs, drawn from its seed.
+//!
+//! Decides how many voters there are, their timings, clocks, links and disks, and which faults may
+//! happen. Does not decide when they happen: that is the schedule of `faults`.
+
+use ringrift_p2p::rng::Rng;
+
+/// Nanoseconds of true time: since the start of the run, or a length.
+pub(crate) type Nanos = u64;
+
+/// One millisecond.
+pub(crate) const MS: Nanos = 1_000_000;
+/// One second.
+pub(crate) const SECOND: Nanos = 1_000 * MS;
+
+/// How links carry datagrams.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quality {
+    /// Shortest one-way delay.
+    pub(crate) delay_min: Nanos,
+    /// Longest one-way delay of an ordinary datagram.
+    pub(crate) delay_max: Nanos,
+    /// Datagrams lost, of a thousand.
+    pub(crate) loss: u64,
+    /// Datagrams that arrive twice, of a thousand.
+    pub(crate) duplicate: u64,
+    /// Datagrams that arrive damaged, of a thousand.
+    pub(crate) corrupt: u64,
+    /// Datagrams that arrive far too late, of a thousand.
+    pub(crate) late: u64,
+    /// Longest delay of those.
+    pub(crate) late_max: Nanos,
+}
+
+/// Which kinds of fault a run may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Links are cut in named shapes, in both directions or one.
+    Cut,
+    /// Links go up and down with a period.
+    Flap,
+    /// Processes are killed, and start again on the same store.
+    Crash,
+    /// The kernel starts again: the boot clock and the same-boot file are lost.
+    Reboot,
+    /// The disk comes back empty.
+    Wipe,
+    /// Processes are asked to stop.
+    Stop,
+    /// Processes stand still and go on as if nothing had been.
+    Pause,
+    /// Writes take long or fail.
+    Disk,
+    /// Operators ask for elections.
+    Trigger,
+}
+
+const KINDS: [Kind; 9] = [
+    Kind::Cut,
+    Kind::Flap,
+    Kind::Crash,
+    Kind::Reboot,
+    Kind::Wipe,
+    Kind::Stop,
+    Kind::Pause,
+    Kind::Disk,
+    Kind::Trigger,
+];
+
+/// The choices of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// What they were drawn from.
+    pub(crate) seed: u64,
+    /// Configured voters, 1 to 9.
+    pub(crate) voters: usize,
+    /// Nodes that are no voters.
+    pub(crate) observers: usize,
+    /// Voters that never lead; fewer than a minority.
+    pub(crate) never: usize,
+    /// h.
+    pub(crate) heartbeat: Nanos,
+    /// L.
+    pub(crate) lease: Nanos,
+    /// Bound of an election round.
+    pub(crate) election_timeout: Nanos,
+    /// Between two probes of membership.
+    pub(crate) probe: Nanos,
+    /// Rho in parts per million: hosts' clocks run between 1 - rho and 1 + rho of true time.
+    pub(crate) drift_ppm: u32,
+    /// How far apart the hosts' wall clocks are at most, in seconds.
+    pub(crate) wall_spread_s: u64,
+    /// How links carry datagrams while faults happen.
+    pub(crate) quality: Quality,
+    /// Longest time that a durable write takes on a healthy disk.
+    pub(crate) fsync_max: Nanos,
+    /// Longest time by which a process reacts late to a deadline.
+    pub(crate) loop_lag: Nanos,
+    /// A later write may stand for an earlier one of its kind that was not yet begun.
+    pub(crate) coalesce: bool,
+    /// All stores are empty at first.
+    pub(crate) first_start: bool,
+    /// The processes of a run start within this time.
+    pub(crate) start_spread: Nanos,
+    /// Which faults happen.
+    pub(crate) kinds: Vec<Kind>,
+    /// Mean time between two faults.
+    pub(crate) fault_gap: Nanos,
+    /// How long faults happen.
+    pub(crate) fault_span: Nanos,
+}
+
+/// One of the choices, each as likely as its weight says.
+fn weighted<T: Copy>(rng: &mut Rng, choices: &[(u64, T)]) -> T {
+    let total = choices.iter().map(|(weight, _)| weight).sum();
+    let mut at = rng.below(total);
+    for &(weight, choice) in choices {
+        if at < weight {
+            return choice;
+        }
+        at -= weight;
+    }
+    choices[0].1
+}
+
+/// A number from `low` to `high`, both included.
+pub(crate) fn between(rng: &mut Rng, low: u64, high: u64) -> u64 {
+    low + rng.below(high.saturating_sub(low) + 1)
+}
+
+/// Whether something of that many in a thousand happens.
+pub(crate) fn chance(rng: &mut Rng, permille: u64) -> bool {
+    rng.below(1_000) < permille
+}
+
+impl Options {
+    /// Draws the choices of a run.
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let rng = &mut rng;
+        let voters = weighted(
+            rng,
+            &[(2, 1), (3, 2), (24, 3), (5, 4), (46, 5), (4, 6), (8, 7), (3, 8), (5, 9)],
+        );
+        let heartbeat = weighted(rng, &[(3, 20), (4, 50), (4, 100), (2, 250)]) * MS;
+        let lease = heartbeat * weighted(rng, &[(2, 2), (4, 3), (6, 4), (1, 8)]);
+        let delay_max = weighted(
+            rng,
+            &[(4, heartbeat / 50), (4, heartbeat / 10), (2, heartbeat / 2), (1, lease)],
+        );
+        let quality = Quality {
+            delay_min: rng.below(delay_max / 2 + 1),
+            delay_max,
+            loss: weighted(rng, &[(4, 0), (3, 10), (3, 100), (1, 400)]),
+            duplicate: weighted(rng, &[(2, 0), (2, 20), (1, 200)]),
+            corrupt: weighted(rng, &[(3, 0), (1, 20)]),
+            late: weighted(rng, &[(3, 0), (2, 10), (2, 100)]),
+            late_max: weighted(rng, &[(2, 2 * lease), (1, 12 * lease)]),
+        };
+        let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|_| chance(rng, 500)).collect();
+        if kinds.is_empty() {
+            kinds.push(Kind::Crash);
+        }
+        Self {
+            seed,
+            voters,
+            observers: weighted(rng, &[(8, 0), (1, 1), (1, 2)]),
+            never: if voters > 2 && chance(rng, 100) { 1 } else { 0 },
+            heartbeat,
+            lease,
+            election_timeout: weighted(rng, &[(1, lease / 2), (3, lease), (1, 2 * lease)]),
+            probe: weighted(rng, &[(3, heartbeat), (1, 2 * heartbeat)]),
+            drift_ppm: weighted(rng, &[(1, 100), (4, 10_000), (1, 50_000)]),
+            wall_spread_s: weighted(rng, &[(1, 0), (1, 2), (1, 600)]),
+            quality,
+            fsync_max: weighted(rng, &[(3, MS), (3, 10 * MS), (1, lease / 2)]),
+            loop_lag: weighted(rng, &[(2, MS / 10), (2, 2 * MS), (1, heartbeat / 2)]),
+            coalesce: chance(rng, 300),
+            first_start: chance(rng, 300),
+            start_spread: weighted(rng, &[(1, MS), (2, lease), (1, 4 * lease)]),
+            kinds,
+            fault_gap: weighted(rng, &[(1, lease / 4), (3, lease), (2, 4 * lease)]),
+            fault_span: lease * between(rng, 6, 30),
+        }
+    }
+
+    /// A quiet cluster with the timings of the loopback configuration, for scenarios.
+    pub(crate) fn quiet(voters: usize) -> Self {
+        Self {
+            seed: 1,
+            voters,
+            observers: 0,
+            never: 0,
+            heartbeat: 100 * MS,
+            lease: 400 * MS,
+            election_timeout: 400 * MS,
+            probe: 100 * MS,
+            drift_ppm: 10_000,
+            wall_spread_s: 0,
+            quality: Quality::calm(MS),
+            fsync_max: 2 * MS,
+            loop_lag: 0,
+            coalesce: false,
+            first_start: false,
+            start_spread: 0,
+            kinds: Vec::new(),
+            fault_gap: 400 * MS,
+            fault_span: 0,
+        }
+    }
+}
+
+impl Quality {
+    /// Links that lose nothing and take at most `delay_max` in one direction.
+    pub(crate) const fn calm(delay_max: Nanos) -> Self {
+        Self {
+            delay_min: delay_max / 4,
+            delay_max,
+            loss: 0,
+            duplicate: 0,
+            corrupt: 0,
+            late: 0,
+            late_max: 0,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! One run: faults until a moment, then a healed quorum that must find a leader.
+
+use std::collections::BTreeSet;
+
+use crate::checkers::Violation;
+use crate::checkers::liveness;
+use crate::faults;
+use crate::liar::Lie;
+use crate::options::{MS, Nanos, Options, between};
+use crate::sometimes::{Hits, Path};
+use crate::world::{What, World};
+
+/// What came of a run.
+pub(crate) struct Report {
+    /// The choices.
+    pub(crate) options: Options,
+    /// How many faults its schedule has.
+    pub(crate) faults: usize,
+    /// The first rule that did not hold.
+    pub(crate) violation: Option<Violation>,
+    /// Paths that were hit.
+    pub(crate) hits: Hits,
+    /// The account, when it was to be kept.
+    pub(crate) timeline: Vec<String>,
+    /// True time that passed.
+    pub(crate) passed: Nanos,
+    /// Events handled.
+    pub(crate) steps: u64,
+    /// The longest time without a leader after the healing, in thousandths of the bound.
+    pub(crate) worst_permille: u64,
+}
+
+/// Runs one seed.
+pub(crate) fn run_seed(seed: u64, lie: Lie, keep_timeline: bool) -> Report {
+    run(Options::draw(seed), lie, keep_timeline)
+}
+
+/// Runs with these choices.
+pub(crate) fn run(options: Options, lie: Lie, keep_timeline: bool) -> Report {
+    run_without(options, lie, keep_timeline, &BTreeSet::new())
+}
+
+/// The faults that a seed's violation can do without, by their place in the schedule.
+pub(crate) fn shrink(seed: u64, rule: &str) -> BTreeSet<usize> {
+    let options = Options::draw(seed);
+    let mut without = BTreeSet::new();
+    let fails = |without: &BTreeSet<usize>| {
+        let report = run_without(options.clone(), Lie::None, false, without);
+        report.violation.is_some_and(|violation| violation.rule == rule)
+    };
+    let faults = run_seed(seed, Lie::None, false).faults;
+    for fault in (0..faults).rev() {
+        without.insert(fault);
+        if !fails(&without) {
+            without.remove(&fault);
+        }
+    }
+    without
+}
+
+/// Runs with these choices and without some of the faults.
+pub(crate) fn run_without(
+    options: Options,
+    lie: Lie,
+    keep_timeline: bool,
+    without: &BTreeSet<usize>,
+) -> Report {
+    let mut world = World::new(options.clone(), lie, keep_timeline);
+    for host in 0..world.hosts.len() {
+        let at = between(&mut world.rng, 0, options.start_spread);
+        world.at(at, What::Start { host });
+    }
+    let schedule = faults::schedule(&options, &mut world.rng);
+    let faults = schedule.len();
+    for (place, (at, fault)) in schedule.into_iter().enumerate() {
+        if !without.contains(&place) {
+            world.at(at, What::Fault(fault));
+        }
+    }
+    world.run_until(options.fault_span);
+    let mut worst_permille = 0;
+    if world.violation.is_none() {
+        let one_way = between(&mut world.rng, MS / 10, (options.heartbeat / 8).max(MS / 5));
+        // "Disks work": a round in which every write is the longest must fit its timeout.
+        world.options.fsync_max = options.fsync_max.min(options.election_timeout / 8);
+        let bound = liveness::bound(&world.options, one_way);
+        let healed = world.heal(one_way, bound);
+        world.run_for(bound + 4 * options.lease);
+        if let Some(leader) = world.leader() {
+            let inside = healed.contains(&leader);
+            world.hits.hit(if inside { Path::HealedAndLed } else { Path::LedByOutsiderAfterHeal });
+        }
+        worst_permille = world.liveness.as_ref().map_or(0, |l| l.worst() * 1_000 / bound);
+    }
+    Report {
+        options,
+        faults,
+        violation: world.violation,
+        hits: world.hits,
+        timeline: world.timeline.lines().to_vec(),
+        passed: world.now,
+        steps: world.steps,
+        worst_permille,
+    }
+}

@@ -1,0 +1,103 @@
+//! Paths that a sweep must have hit: a fault that never happened proves nothing.
+
+/// Something that happens in some runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Path {
+    LeaderElected,
+    LeaderStopped,
+    LeaseLapsed,
+    TermRaisedWhileLeading,
+    ElectionLost,
+    RefusedPromised,
+    RefusedVoted,
+    RefusedTerm,
+    RefusedAbstaining,
+    RefusedEmpty,
+    PromiseReleased,
+    ReleasedByNextProcess,
+    RestartWithExactPromise,
+    RestartAbstaining,
+    RecordAdopted,
+    DiskWiped,
+    KernelRebooted,
+    CrashInsideDrain,
+    TornWriteKept,
+    TornWriteLost,
+    WriteFailed,
+    StoreFailedEvent,
+    LeaderPausedBeyondLease,
+    PausedInsideDrain,
+    DatagramLate,
+    DatagramDamaged,
+    DatagramDuplicated,
+    NoQuorum,
+    MemberSuspected,
+    MemberDied,
+    HealedAndLed,
+    LedByOutsiderAfterHeal,
+}
+
+/// Every path with the name that a report shows.
+pub(crate) const PATHS: [(Path, &str); 32] = [
+    (Path::LeaderElected, "a leader was elected"),
+    (Path::LeaderStopped, "a leader stopped on request"),
+    (Path::LeaseLapsed, "a lease lapsed"),
+    (Path::TermRaisedWhileLeading, "a leader raised its term while leading"),
+    (Path::ElectionLost, "an election was lost"),
+    (Path::RefusedPromised, "a vote was refused because of a promise"),
+    (Path::RefusedVoted, "a vote was refused because of an earlier one in the term"),
+    (Path::RefusedTerm, "something was refused because of a higher term"),
+    (Path::RefusedAbstaining, "a vote was refused by an abstaining voter"),
+    (Path::RefusedEmpty, "a vote was refused by a voter with an empty store"),
+    (Path::PromiseReleased, "a promise was released"),
+    (Path::ReleasedByNextProcess, "the next process released its predecessor's promises"),
+    (Path::RestartWithExactPromise, "a voter restarted with its exact promise"),
+    (Path::RestartAbstaining, "a voter restarted and abstained"),
+    (Path::RecordAdopted, "an empty store adopted a record"),
+    (Path::DiskWiped, "a disk was wiped"),
+    (Path::KernelRebooted, "a kernel rebooted"),
+    (Path::CrashInsideDrain, "a process died between two outputs"),
+    (Path::TornWriteKept, "a write under way at a crash was kept"),
+    (Path::TornWriteLost, "a write under way at a crash was lost"),
+    (Path::WriteFailed, "a write failed"),
+    (Path::StoreFailedEvent, "a node noticed that its store failed"),
+    (Path::LeaderPausedBeyondLease, "a leader was paused beyond its lease"),
+    (Path::PausedInsideDrain, "a process was paused between two outputs"),
+    (Path::DatagramLate, "a datagram was later than a lease"),
+    (Path::DatagramDamaged, "a datagram was damaged"),
+    (Path::DatagramDuplicated, "a datagram arrived twice"),
+    (Path::NoQuorum, "no leader for longer than two leases"),
+    (Path::MemberSuspected, "a member was suspected"),
+    (Path::MemberDied, "a member was declared dead"),
+    (Path::HealedAndLed, "a healed quorum had a leader"),
+    (Path::LedByOutsiderAfterHeal, "a voter outside the healed quorum led"),
+];
+
+/// How often each path was hit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hits([u64; PATHS.len()]);
+
+impl Hits {
+    /// Counts one.
+    pub(crate) fn hit(&mut self, path: Path) {
+        self.0[path as usize] += 1;
+    }
+
+    /// How often a path was hit.
+    pub(crate) fn of(&self, path: Path) -> u64 {
+        self.0[path as usize]
+    }
+
+    /// Adds another run's.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// The names of the paths that were never hit.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        PATHS.iter().filter(|(path, _)| self.of(*path) == 0).map(|(_, name)| *name).collect()
+    }
+}
