@@ -67,6 +67,8 @@ use table::Table;
 
 /// The most outputs that wait to be taken.
 const MAX_OUTPUTS: usize = 4_096;
+/// The shortest probe interval; a shorter one is taken for this.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(10);
 /// The most members that are told of a leave.
 const MAX_FAREWELLS: usize = 64;
 /// How many members hear at once of an accusation, a death or a refutation.
@@ -228,7 +230,14 @@ pub struct Membership {
 impl Membership {
     /// A node that knows nobody but `seeds`, and greets the voters among them at once.
     #[must_use]
-    pub fn new(params: Params, me: Myself, seeds: Vec<Seed>, rng_seed: u64, now: Instant) -> Self {
+    pub fn new(
+        mut params: Params,
+        me: Myself,
+        seeds: Vec<Seed>,
+        rng_seed: u64,
+        now: Instant,
+    ) -> Self {
+        params.probe_interval = params.probe_interval.max(MIN_PROBE_INTERVAL);
         let mut rng = Rng::new(rng_seed);
         let pings = Pings::new(&mut rng);
         let next_round = now + rng.duration_below(params.probe_interval);
@@ -366,7 +375,7 @@ impl Membership {
         self.retry_proofs(now);
         self.advance_round(now);
         self.advance_checks(now);
-        self.end_suspicions(now);
+        self.judge_suspects(now);
         if now >= self.next_round {
             self.next_round = now + self.interval();
             self.eager_left = MAX_EAGER;
@@ -393,7 +402,7 @@ impl Membership {
             deadline(Some(self.next_round), "probe"),
             deadline(self.round.as_ref().map(Round::due), "probe_round"),
             deadline(self.checks.values().map(Check::due).min(), "check"),
-            deadline(self.next_death(), "suspicion"),
+            deadline(self.next_verdict(), "suspicion"),
             deadline(self.proofs.values().map(Proof::due).min(), "address_proof"),
             deadline(self.pings.next_nack(), "nack"),
             deadline(self.greetings.last().map(|greeting| greeting.0), "greeting"),

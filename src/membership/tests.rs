@@ -41,7 +41,6 @@ fn a_crash_is_known_to_all_five_within_three_seconds() {
         })
         .collect();
     times.sort_unstable();
-    eprintln!("5 members: median {:?}, p95 {:?}, worst {:?}", times[50], times[95], times[99]);
     assert!(times[50] < Duration::from_millis(2_000), "median {:?}", times[50]);
     assert!(times[95] < Duration::from_millis(3_000), "95th percentile {:?}", times[95]);
     assert!(times[99] < Duration::from_millis(5_000), "worst {:?}", times[99]);
@@ -59,7 +58,6 @@ fn a_crash_is_known_at_other_sizes() {
             times.push(took.unwrap_or_else(|| panic!("{count} members, seed {seed}: not seen")));
         }
         times.sort_unstable();
-        eprintln!("{count} members: {times:?}");
         assert!(times[4] < SECOND * bound, "{count} members: {times:?}");
     }
 }
@@ -135,8 +133,9 @@ fn the_highest_incarnation_neither_panics_nor_wraps() {
     network.with(0, |node, now| {
         node.handle_message(now, address(1), name(1), boot, &gossip(accusation));
     });
-    // Nothing that it can say outbids this: only its next process comes back.
-    assert!(network.run_until(SECOND * 120, |n| n.all_say(2, Health::Dead)).is_some());
+    // Nothing that it can say outbids this: it stays suspect, and lives as long as it answers.
+    network.run(SECOND * 120);
+    assert_eq!((network.health(0, 2), network.deaths()), (Some(Health::Suspect), 0));
     network.restart(2, Boot { sequence: 1_001, nonce: 99 });
     assert!(network.run_until(SECOND, Network::all_alive).is_some());
 }
@@ -179,13 +178,12 @@ fn a_split_heals_by_itself_and_nobody_dies_on_the_way() {
             n.health(0, 2) == Some(Health::Dead) && n.health(4, 1) == Some(Health::Dead)
         };
         assert!(network.run_until(SECOND * 40, split).is_some());
-        network.run(SECOND * 3_600);
+        network.run(SECOND * 600);
         let deaths = network.deaths();
         assert_eq!(deaths, 12, "each saw the other side die once");
         network.cut.clear();
         let whole = |n: &Network| n.all_alive() && n.same_digests();
-        let took = network.run_until(SECOND * 10, whole).expect("one cluster");
-        eprintln!("seed {seed}: healed after {took:?}");
+        assert!(network.run_until(SECOND, whole).is_some(), "seed {seed}");
         network.run(SECOND * 30);
         assert_eq!(network.deaths(), deaths);
     }
@@ -270,7 +268,6 @@ fn a_member_that_loses_most_of_what_it_sends_does_not_bring_others_down() {
             }
         }
     }
-    eprintln!("80 % outward loss: {of_it} deaths of it, {of_others} of others");
     assert_eq!(of_others, 0);
     assert!(of_it <= 5, "{of_it}");
 }
@@ -290,14 +287,13 @@ fn crashes_are_found_under_loss() {
 fn idle_traffic_does_not_grow_with_the_number_of_members() {
     let rate = |count: usize| {
         let mut network = Network::new(count, 5, params(), 3);
-        network.run(SECOND * 60);
+        network.run(SECOND * 40);
         let before = network.datagrams;
-        network.run(SECOND * 60);
-        (network.datagrams - before) as f64 / 60.0 / count as f64
+        network.run(SECOND * 20);
+        (network.datagrams - before) as f64 / 20.0 / count as f64
     };
     for count in [5, 50, 200] {
         let rate = rate(count);
-        eprintln!("{count} members: {rate:.2} datagrams/s per node");
         assert!(rate < 2.1, "{count} members: {rate}");
     }
 }
