@@ -197,7 +197,7 @@ impl Membership {
         };
         let silent = suspicion.started.max(member.evidence) + self.params.peer_timeout;
         let dead = suspicion.ends(bounds).unwrap_or(Instant::NEVER).min(silent);
-        let examine = suspicion.started + bounds.ceiling;
+        let examine = suspicion.started.max(suspicion.looked_at) + bounds.ceiling;
         Some(if check.is_none() && examine < dead {
             Verdict::Examine(examine)
         } else {
@@ -221,7 +221,11 @@ impl Membership {
             match verdict {
                 Verdict::Examine(_) => {
                     // Should there be no room for it now, it has to wait as long again.
-                    self.restart_suspicion(now, id);
+                    self.table.edit(id, |member| {
+                        if let Some(suspicion) = &mut member.suspicion {
+                            suspicion.looked_at = now;
+                        }
+                    });
                     self.start_check(now, id, 0);
                 }
                 Verdict::Dead(_) => {
@@ -231,14 +235,6 @@ impl Membership {
                 }
             }
         }
-    }
-
-    fn restart_suspicion(&mut self, now: Instant, id: NodeId) {
-        self.table.edit(id, |member| {
-            if let Some(suspicion) = &mut member.suspicion {
-                suspicion.started = now;
-            }
-        });
     }
 
     /// Declares a member dead.

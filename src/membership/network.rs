@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
-use ringrift_wire::{Boot, Message, NodeId};
+use ringrift_wire::{Boot, Gossip, MemberState, Message, NodeId, Update};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Event, Health, Membership, Myself, Output, Params, Seed};
@@ -37,13 +37,25 @@ pub(super) fn params() -> Params {
     }
 }
 
+pub(super) fn suspicion_of(number: usize, incarnation: u32, by: usize) -> Update {
+    let state = MemberState::Suspect { by: name(by) };
+    Update { member: name(number), address: address(number), sequence: 1_000, incarnation, state }
+}
+
+pub(super) fn gossip(update: Update) -> Message {
+    Message::Gossip(Gossip { beacon: None, updates: vec![update] })
+}
+
+/// From where, by whom, in which boot, and what it says.
+type Datagram = (SocketAddr, usize, Boot, Message);
+
 struct Host {
     /// `None` while it is down.
     node: Option<Membership>,
     boot: Boot,
     /// Until then it does nothing: a stopped process. Datagrams wait for it.
     stopped_until: Instant,
-    backlog: Vec<(SocketAddr, usize, Boot, Message)>,
+    backlog: Vec<Datagram>,
     /// When the node wants to be woken.
     due: Instant,
     events: Vec<(Instant, Event)>,
@@ -69,7 +81,7 @@ pub(super) struct Network {
     params: Params,
     voters: usize,
     hosts: Vec<Host>,
-    queue: BTreeMap<(Instant, u64), (SocketAddr, usize, usize, Boot, Message)>,
+    queue: BTreeMap<(Instant, u64), (usize, Datagram)>,
     sent: u64,
     /// Every link loses so many of 1,000.
     pub(super) loss: u64,
@@ -244,8 +256,8 @@ impl Network {
 
     fn step(&mut self) {
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let (from, sender, to, boot, message) = entry.remove();
-            self.hosts[to].backlog.push((from, sender, boot, message));
+            let (to, datagram) = entry.remove();
+            self.hosts[to].backlog.push(datagram);
             self.deliver(to);
         }
         for number in 0..self.len() {
@@ -302,7 +314,7 @@ impl Network {
         self.sent += 1;
         let arrives = self.now + self.delay + self.rng.duration_below(self.delay);
         let boot = self.hosts[from].boot;
-        self.queue.insert((arrives, self.sent), (address(from), from, to, boot, message));
+        self.queue.insert((arrives, self.sent), (to, (address(from), from, boot, message)));
     }
 
     /// Cuts every link between the two sides.

@@ -30,6 +30,8 @@ pub(super) struct Suspicion {
     pub(super) started: Instant,
     /// Another node has declared the suspect dead.
     pub(super) claimed_by: Option<NodeId>,
+    /// When this node last began to look for itself, or tried to; at first when it began.
+    pub(super) looked_at: Instant,
 }
 
 /// The bounds of a suspicion at one moment.
@@ -47,7 +49,7 @@ pub(super) struct Bounds {
 
 impl Suspicion {
     pub(super) fn new(by: NodeId, now: Instant) -> Self {
-        Self { by: vec![by], started: now, claimed_by: None }
+        Self { by: vec![by], started: now, claimed_by: None, looked_at: now }
     }
 
     pub(super) fn by(&self) -> &[NodeId] {

@@ -1,11 +1,11 @@
 //! What membership promises, on a network in memory.
 
 use core::time::Duration;
-use ringrift_wire::{Boot, Gossip, MemberState, Message, Update};
+use ringrift_wire::{Boot, MemberState, Update};
 
 use super::dissemination::UPDATES_BUDGET;
-use super::network::{Network, SECOND, address, at_ms, name, params};
-use super::{Event, Health, Membership, Myself, Params, Seed};
+use super::network::{Network, SECOND, address, gossip, name, params, suspicion_of};
+use super::{Event, Health, Membership, Params};
 
 fn five(seed: u64) -> Network {
     let mut network = Network::new(5, 5, params(), seed);
@@ -95,15 +95,6 @@ fn a_late_loop_accuses_nobody() {
         assert_eq!(network.node(number).counters().suspicions_raised, 0, "node {number}");
         assert!(network.node(number).counters().late_loops > 0);
     }
-}
-
-fn suspicion_of(number: usize, incarnation: u32, by: usize) -> Update {
-    let state = MemberState::Suspect { by: name(by) };
-    Update { member: name(number), address: address(number), sequence: 1_000, incarnation, state }
-}
-
-fn gossip(update: Update) -> Message {
-    Message::Gossip(Gossip { beacon: None, updates: vec![update] })
 }
 
 #[test]
@@ -337,61 +328,6 @@ fn the_table_takes_no_more_members_than_allowed() {
     }
     network.run(SECOND * 10);
     assert!((0..3).all(|at| network.node(at).members().count() == 4));
-}
-
-/// Invariant 5.
-#[test]
-fn a_new_address_counts_after_it_answered_and_the_old_one_is_silent() {
-    let mut node = lone_node();
-    let boot = Boot { sequence: 1_000, nonce: 1 };
-    let elsewhere = address(77);
-    let beginning = at_ms(1_000_000);
-    node.heard_from(beginning, address(1), name(1), boot);
-    node.heard_from(beginning + SECOND, elsewhere, name(1), boot);
-    assert_eq!(node.member(name(1)).and_then(|m| m.address), Some(address(1)));
-    let proofs = |node: &mut Membership| {
-        core::iter::from_fn(|| node.poll_output())
-            .filter_map(|output| match output {
-                super::Output::Send { to, message: Message::Ping(ping), .. } if to == elsewhere => {
-                    Some(ping.number)
-                }
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-    };
-    let ack = |number| {
-        let (digest, beacon, updates) = (0, None, Vec::new());
-        Message::Ack(ringrift_wire::Ack { number, digest, beacon, updates })
-    };
-    let numbers = proofs(&mut node);
-    assert_eq!(numbers.len(), 1);
-    // A guess proves nothing; the right number does not while the old address is in use.
-    let soon = beginning + Duration::from_millis(1_010);
-    node.handle_message(soon, elsewhere, name(1), boot, &ack(numbers[0].wrapping_add(1)));
-    node.handle_message(soon, elsewhere, name(1), boot, &ack(numbers[0]));
-    assert_eq!(node.member(name(1)).and_then(|m| m.address), Some(address(1)));
-    let mut now = soon;
-    for _ in 0..80 {
-        now = now + Duration::from_millis(200);
-        node.handle_timeout(now);
-        node.heard_from(now, elsewhere, name(1), boot);
-        for number in proofs(&mut node) {
-            node.handle_message(now, elsewhere, name(1), boot, &ack(number));
-        }
-    }
-    assert_eq!(node.member(name(1)).and_then(|m| m.address), Some(elsewhere));
-}
-
-fn lone_node() -> Membership {
-    let me = Myself {
-        id: name(0),
-        boot: Boot { sequence: 1_000, nonce: 0 },
-        address: address(0),
-        incarnation: 0,
-        voter: true,
-    };
-    let seeds = (1..5).map(|n| Seed { id: name(n), address: Some(address(n)), voter: true });
-    Membership::new(params(), me, seeds.collect(), 1, at_ms(1_000_000))
 }
 
 #[test]
