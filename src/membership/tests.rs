@@ -63,6 +63,19 @@ fn a_crash_is_known_at_other_sizes() {
 }
 
 #[test]
+fn the_short_timings_of_a_cluster_on_one_machine_work_too() {
+    let (probe_interval, peer_timeout) = (Duration::from_millis(100), Duration::from_millis(400));
+    let params = Params { probe_interval, peer_timeout, ..params() };
+    for seed in 0..10 {
+        let mut network = Network::new(5, 5, params.clone(), seed);
+        network.run(SECOND * 30);
+        assert_eq!(network.deaths(), 0);
+        network.kill(0);
+        assert!(network.run_until(SECOND, |n| n.all_say(0, Health::Dead)).is_some());
+    }
+}
+
+#[test]
 fn a_stopped_member_is_dead_and_comes_back_when_it_goes_on() {
     let mut network = five(3);
     network.stop_for(4, SECOND * 20);
