@@ -6,6 +6,7 @@
 //!
 //! | file | decides |
 //! |---|---|
+//! | `interface` | nothing: what goes in and comes out |
 //! | `member` | which of two rumours wins |
 //! | `table` | the record of all members and its digest |
 //! | `contact` | whether a datagram's sender is who it says, at which address |
@@ -30,6 +31,7 @@ mod awareness;
 mod check;
 mod contact;
 mod dissemination;
+mod interface;
 mod member;
 mod params;
 mod pings;
@@ -41,10 +43,13 @@ mod suspicion;
 mod table;
 
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod tests;
 
+pub use interface::{Counters, Event, Myself, Output, Seed};
 pub use member::{Health, Member};
 pub use params::Params;
 
@@ -67,6 +72,8 @@ use table::Table;
 
 /// The most outputs that wait to be taken.
 const MAX_OUTPUTS: usize = 4_096;
+/// The shortest probe interval; a shorter one is taken for this.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(10);
 /// The most members that are told of a leave.
 const MAX_FAREWELLS: usize = 64;
 /// How many members hear at once of an accusation, a death or a refutation.
@@ -74,6 +81,7 @@ const FANOUT: usize = 3;
 /// The most datagrams that carry such news at once, per probe interval.
 const MAX_EAGER: u32 = 24;
 
+<<<<<<< HEAD
 /// This node, as membership needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Myself {
@@ -208,6 +216,8 @@ pub struct Counters {
     pub overflows: u64,
 }
 
+=======
+>>>>>>> membership
 /// Who is alive, as this node sees it.
 #[derive(Clone, Debug)]
 pub struct Membership {
@@ -243,7 +253,14 @@ pub struct Membership {
 impl Membership {
     /// A node that knows nobody but `seeds`, and greets the voters among them at once.
     #[must_use]
-    pub fn new(params: Params, me: Myself, seeds: Vec<Seed>, rng_seed: u64, now: Instant) -> Self {
+    pub fn new(
+        mut params: Params,
+        me: Myself,
+        seeds: Vec<Seed>,
+        rng_seed: u64,
+        now: Instant,
+    ) -> Self {
+        params.probe_interval = params.probe_interval.max(MIN_PROBE_INTERVAL);
         let mut rng = Rng::new(rng_seed);
         let pings = Pings::new(&mut rng);
         let next_round = now + rng.duration_below(params.probe_interval);
@@ -381,7 +398,7 @@ impl Membership {
         self.retry_proofs(now);
         self.advance_round(now);
         self.advance_checks(now);
-        self.end_suspicions(now);
+        self.judge_suspects(now);
         if now >= self.next_round {
             self.next_round = now + self.interval();
             self.eager_left = MAX_EAGER;
@@ -408,7 +425,7 @@ impl Membership {
             deadline(Some(self.next_round), "probe"),
             deadline(self.round.as_ref().map(Round::due), "probe_round"),
             deadline(self.checks.values().map(Check::due).min(), "check"),
-            deadline(self.next_death(), "suspicion"),
+            deadline(self.next_verdict(), "suspicion"),
             deadline(self.proofs.values().map(Proof::due).min(), "address_proof"),
             deadline(self.pings.next_nack(), "nack"),
             deadline(self.greetings.last().map(|greeting| greeting.0), "greeting"),
