@@ -71,6 +71,21 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whom it happened to.
+    #[must_use]
+    pub const fn member(&self) -> NodeId {
+        match *self {
+            Self::MemberJoined { member, .. }
+            | Self::MemberSuspected { member, .. }
+            | Self::MemberRefuted { member }
+            | Self::MemberDied { member, .. }
+            | Self::MemberLeft { member }
+            | Self::MemberRestarted { member } => member,
+        }
+    }
+}
+
 /// What comes out; to be carried out in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
