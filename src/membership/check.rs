@@ -6,12 +6,15 @@
 //! node sees.
 //!
 //! Invariants
-//! 1. This node accuses only who left [`ACCUSE_AFTER`] pings of its own unanswered, or a whole round.
+//! 1. This node accuses only who left [`ACCUSE_AFTER`] pings of its own unanswered, or a whole round,
+//!    and for longer than its slowest answers take.
 //! 2. Every ping of a suspect tells it first that it is suspected.
 //! 3. An answer of the suspect takes this node's own accusation back.
 //! 4. At most [`MAX_CHECKS`] members are examined at once, and in a large cluster only about
 //!    [`WITNESSES`] nodes examine one suspect.
 //! 5. While this node catches up after a pause it neither accuses nor declares anybody dead.
+//! 6. Silence of one is evidence only beside an answer of another to a later question; where nobody
+//!    answers it may be this node or the whole network, and only [`ALONE_INTERVALS`] of it count.
 
 use core::time::Duration;
 use ringrift_wire::{MemberState, NodeId};
@@ -34,18 +37,65 @@ const WITNESSES: u64 = 8;
 const MIN_SPACING: Duration = Duration::from_millis(25);
 /// Intervals that a suspicion without second witness lasts, times ceil(log10(n + 1)).
 const LONE_INTERVALS: u32 = 6;
+/// Intervals of silence of everybody before it is evidence: links may have become slow at once.
+const ALONE_INTERVALS: u32 = 12;
+/// Intervals of such silence before this node accuses.
+const ALONE_ACCUSE_INTERVALS: u32 = 2;
+/// By how much slower than another's answer one may be before its silence is evidence.
+const MUCH_SLOWER: u32 = 3;
+/// Pings of one examination between two requests to others.
+const ASK_EVERY: u32 = 16;
 
 /// An examination.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Check {
     /// Pings sent and not answered.
     sent: u32,
+    /// When the first of them was sent.
+    since: Instant,
     next_at: Instant,
 }
 
 impl Check {
     pub(super) const fn due(&self) -> Instant {
         self.next_at
+    }
+}
+
+/// An answered question: of whom, when it was asked and how long the answer took.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    by: NodeId,
+    asked: Instant,
+    took: Duration,
+}
+
+/// The latest answered questions of this node, of two different members: beside the silence of one
+/// there is the answer of another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answers([Option<Answered>; 2]);
+
+impl Answers {
+    /// Takes note of an answer to a question that was asked at `asked`.
+    pub(super) fn note(&mut self, by: NodeId, asked: Instant, took: Duration) {
+        let new = Some(Answered { by, asked, took });
+        let [newest, second] = &mut self.0;
+        match newest {
+            Some(known) if known.by == by => {
+                if known.asked <= asked {
+                    *newest = new;
+                }
+            }
+            Some(known) if known.asked > asked => *second = new,
+            _ => *second = core::mem::replace(newest, new),
+        }
+    }
+
+    /// How long the answer of anybody but `suspect` took to a question asked after `since`.
+    fn control(&self, suspect: NodeId, since: Instant) -> Option<Duration> {
+        let others = self.0.iter().flatten();
+        let later = others.filter(|other| other.by != suspect && other.asked >= since);
+        later.map(|other| other.took).max()
     }
 }
 
@@ -71,8 +121,8 @@ impl Membership {
         self.rng.below(self.table.reachable() as u64) < WITNESSES
     }
 
-    /// Examines a member from now on; `sent` pings have gone unanswered already.
-    pub(super) fn start_check(&mut self, now: Instant, member: NodeId, sent: u32) {
+    /// Examines a member from now on; `sent` pings have gone unanswered already, since `since`.
+    pub(super) fn start_check(&mut self, now: Instant, member: NodeId, sent: u32, since: Instant) {
         let reachable = self.table.get(member).is_some_and(|member| member.health.is_reachable());
         if !reachable || self.checks.contains_key(&member) || self.is_catching_up(now) {
             return;
@@ -81,7 +131,7 @@ impl Membership {
             self.counters.overflows += 1;
             return;
         }
-        self.checks.insert(member, Check { sent, next_at: now });
+        self.checks.insert(member, Check { sent, since, next_at: now });
         self.advance_checks(now);
     }
 
@@ -98,7 +148,7 @@ impl Membership {
     }
 
     fn advance_check(&mut self, now: Instant, id: NodeId) {
-        let Some(sent) = self.checks.get(&id).map(|check| check.sent) else { return };
+        let Some(Check { sent, since, .. }) = self.checks.get(&id).copied() else { return };
         let Some(member) = self.table.get(id).filter(|member| member.health.is_reachable()) else {
             self.checks.remove(&id);
             return;
@@ -109,14 +159,15 @@ impl Membership {
         };
         let spacing = self.spacing(member);
         if sent >= ACCUSE_AFTER {
-            self.accuse(now, id);
+            self.accuse_silent(now, id, since);
         }
-        self.ping(now, id, to, Purpose::Life);
-        if sent == 1 {
+        let pinged = self.ping(now, id, to, Purpose::Life).is_some();
+        if sent % ASK_EVERY == 1 {
             self.ask_others(now, id, spacing * 4);
         }
         let wait = if sent < MAX_QUICK_PINGS { spacing } else { self.interval().max(spacing) };
-        self.checks.insert(id, Check { sent: sent.saturating_add(1), next_at: now + wait });
+        let sent = sent.saturating_add(u32::from(pinged));
+        self.checks.insert(id, Check { sent, since, next_at: now + wait });
     }
 
     /// Between two pings of a suspect.
@@ -125,8 +176,24 @@ impl Membership {
         self.probe_timeout(member).max(least * self.awareness.factor())
     }
 
-    /// This node accuses a member on evidence of its own (invariant 1).
-    pub(super) fn accuse(&mut self, now: Instant, id: NodeId) {
+    /// Accuses a member that has answered nothing since then, if that is evidence (invariants 1, 6).
+    pub(super) fn accuse_silent(&mut self, now: Instant, id: NodeId, since: Instant) {
+        let patience = self.table.get(id).map_or(Duration::ZERO, Member::slowest_answer);
+        let alone = self.params.probe_interval * ALONE_ACCUSE_INTERVALS;
+        let silence = now.since(since);
+        let answered = !self.has_others() || self.answers.control(id, since).is_some();
+        if silence >= patience && (answered || silence >= alone) {
+            self.accuse(now, id);
+        }
+    }
+
+    /// Whether somebody could answer in a suspect's place.
+    const fn has_others(&self) -> bool {
+        self.table.reachable() > 1
+    }
+
+    /// This node accuses a member on evidence of its own.
+    fn accuse(&mut self, now: Instant, id: NodeId) {
         if self.is_catching_up(now) {
             return;
         }
@@ -186,17 +253,24 @@ impl Membership {
         let suspicion = member.suspicion.as_ref()?;
         let pings = self.awareness.evidence(member.loss_permille);
         let check = self.checks.get(&id);
-        let slowest = member.round_trip.map_or(Duration::ZERO, |estimate| estimate.timeout() * 2);
+        let slowest = member.slowest_answer() * 2;
+        let own_evidence =
+            |check: &Check| check.sent > pings && suspicion.by().contains(&self.me.id);
         let factor = self.awareness.factor() * magnitude(self.size());
         let bounds = Bounds {
             floor: (self.spacing(member) * pings).max(slowest),
             ceiling: self.params.probe_interval * LONE_INTERVALS * factor,
             witnesses: self.size() - self.table.suspects().len(),
-            own_evidence: check.is_some_and(|check| check.sent > pings)
-                && suspicion.by().contains(&self.me.id),
+            own_evidence: check.is_some_and(own_evidence),
         };
         let silent = suspicion.started.max(member.evidence) + self.params.peer_timeout;
-        let dead = suspicion.ends(bounds).unwrap_or(Instant::NEVER).min(silent);
+        // Invariant 6: not before somebody else has answered, and well after that took.
+        let least = check.filter(|_| self.has_others()).map_or(Instant::ZERO, |check| {
+            let alone = (self.params.probe_interval * ALONE_INTERVALS).max(slowest);
+            let took = self.answers.control(id, check.since).map(|took| took * MUCH_SLOWER);
+            check.since + took.unwrap_or(alone)
+        });
+        let dead = suspicion.ends(bounds).unwrap_or(Instant::NEVER).max(least).min(silent);
         let examine = suspicion.started.max(suspicion.looked_at) + bounds.ceiling;
         Some(if check.is_none() && examine < dead {
             Verdict::Examine(examine)
@@ -226,7 +300,7 @@ impl Membership {
                             suspicion.looked_at = now;
                         }
                     });
-                    self.start_check(now, id, 0);
+                    self.start_check(now, id, 0, now);
                 }
                 Verdict::Dead(_) => {
                     let suspicion = self.table.get(id).and_then(|member| member.suspicion.as_ref());

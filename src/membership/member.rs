@@ -158,6 +158,8 @@ pub struct Member {
     pub probes_answered: u64,
     /// Probes of this node that it did not answer.
     pub probes_failed: u64,
+    /// Its answers that came after their round was over.
+    pub late_answers: u64,
     pub(super) round_trip: Option<RoundTrip>,
     /// The running accusation; present exactly while the member is suspect.
     pub(super) suspicion: Option<Suspicion>,
@@ -195,6 +197,7 @@ impl Member {
             loss_permille: 0,
             probes_answered: 0,
             probes_failed: 0,
+            late_answers: 0,
             round_trip: None,
             suspicion: None,
             buried_by: None,
@@ -217,6 +220,11 @@ impl Member {
     /// Who suspects it, by what this node has heard.
     pub fn suspected_by(&self) -> &[NodeId] {
         self.suspicion.as_ref().map_or(&[], |suspicion| suspicion.by())
+    }
+
+    /// How long its slowest answers take, by what this node has measured; zero while nothing is known.
+    pub(super) fn slowest_answer(&self) -> Duration {
+        self.round_trip.map_or(Duration::ZERO, RoundTrip::timeout)
     }
 
     pub(super) fn add_round_trip(&mut self, took: Duration) {

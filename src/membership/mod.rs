@@ -45,6 +45,8 @@ mod table;
 #[cfg(test)]
 mod alone;
 #[cfg(test)]
+mod gray;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod tests;
@@ -61,7 +63,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::rng::Rng;
 use crate::time::{Deadline, Instant};
 use awareness::Awareness;
-use check::Check;
+use check::{Answers, Check};
 use contact::{Proof, Standing};
 use dissemination::Dissemination;
 use pings::Pings;
@@ -98,9 +100,12 @@ pub struct Membership {
     next_round: Instant,
     round: Option<Round>,
     checks: BTreeMap<NodeId, Check>,
+    answers: Answers,
     proofs: BTreeMap<NodeId, Proof>,
     /// First pings to seeds, the earliest last.
     greetings: Vec<(Instant, NodeId)>,
+    /// When a lost member is called next.
+    next_call: Instant,
     /// Where the search for lost members goes on.
     last_called: Option<NodeId>,
     repair: Repair,
@@ -142,6 +147,8 @@ impl Membership {
             next_round,
             round: None,
             checks: BTreeMap::new(),
+            answers: Answers::default(),
+            next_call: now,
             proofs: BTreeMap::new(),
             greetings: Vec::new(),
             last_called: None,
@@ -198,7 +205,7 @@ impl Membership {
                 self.on_updates(now, sender, &request.updates);
                 self.on_ping_req(now, from, sender, request);
             }
-            Message::Nack(nack) => self.on_nack(nack),
+            Message::Nack(nack) => self.on_nack(now, sender, nack),
             Message::RelayedAck(ack) => self.on_relayed_ack(now, ack),
             Message::Gossip(gossip) => {
                 self.on_updates(now, sender, &gossip.updates);
@@ -246,7 +253,7 @@ impl Membership {
         if due && !self.has_left {
             self.notice_lateness(now);
             self.table.edit(member, |member| member.called_at = Some(now));
-            self.start_check(now, member, 0);
+            self.start_check(now, member, 0, now);
         }
     }
 
@@ -267,9 +274,9 @@ impl Membership {
             self.eager_left = MAX_EAGER;
             self.pings.forget_old(now);
             self.repair.refill();
-            self.call_lost(now, 1);
             self.start_round(now);
         }
+        self.call_on(now);
     }
 
     /// The next thing to do, `None` when there is nothing more at this moment.
@@ -287,6 +294,7 @@ impl Membership {
         let all = [
             deadline(Some(self.next_round), "probe"),
             deadline(self.round.as_ref().map(Round::due), "probe_round"),
+            deadline(self.calls_at(), "call"),
             deadline(self.checks.values().map(Check::due).min(), "check"),
             deadline(self.next_verdict(), "suspicion"),
             deadline(self.proofs.values().map(Proof::due).min(), "address_proof"),

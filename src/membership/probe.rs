@@ -17,7 +17,7 @@
 //! 1. One round at a time; it is decided before the next begins.
 //! 2. Each node sends one first ping an interval, whatever the number of members; a voter sends
 //!    every second one to a voter.
-//! 3. The lost are called at most one an interval, each at most once in [`CALL_SPACING`] intervals; a
+//! 3. The lost are called at most one an interval, two where most are lost, each at most once in [`CALL_SPACING`] intervals; a
 //!    member that has left is not called.
 
 use core::net::SocketAddr;
@@ -42,7 +42,7 @@ pub(super) const CALLS_AFTER_RETURN: usize = 8;
 /// Seeds other than voters that are greeted within the first interval; the rest are called.
 const MAX_GREETINGS: usize = 64;
 /// Intervals for which the answer to a ping is still of use.
-const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 20;
 /// Rounds between two looks for members to reap.
 const REAP_EVERY: u64 = 60;
 /// How long the dead and the left are remembered when they are not configured: longer than any rumour
@@ -56,6 +56,7 @@ const MAX_NACK_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Round {
     target: NodeId,
     first_ping: u32,
+    began: Instant,
     answered_directly: bool,
     /// When to go indirect; `None` once done.
     indirect_at: Option<Instant>,
@@ -148,9 +149,26 @@ impl Membership {
         due
     }
 
+    /// When the next lost member is due to be called; never while nobody is lost.
+    pub(super) fn calls_at(&self) -> Option<Instant> {
+        (!self.table.lost().is_empty()).then_some(self.next_call)
+    }
+
+    /// Calls a lost member when one is due. Local health does not stretch this: a node that was cut
+    /// off has the worst, and should be the first to notice that it is back.
+    pub(super) fn call_on(&mut self, now: Instant) {
+        if self.calls_at().is_none_or(|at| now < at) {
+            return;
+        }
+        let most = self.table.lost().len() > self.table.reachable();
+        self.next_call = now + self.params.probe_interval / if most { 2 } else { 1 };
+        self.call_lost(now, 1);
+    }
+
     /// Invariant 3: calls up to `count` lost members, so that a healed partition becomes one cluster.
     pub(super) fn call_lost(&mut self, now: Instant, count: usize) {
-        let spacing = self.params.probe_interval * if count > 1 { 1 } else { CALL_SPACING };
+        let interval = self.params.probe_interval;
+        let spacing = if count > 1 { interval / 8 } else { interval * CALL_SPACING };
         let lost = self.table.lost();
         let after = self.last_called.map_or(Bound::Unbounded, Bound::Excluded);
         let around = lost.range((after, Bound::Unbounded)).chain(lost.iter());
@@ -178,6 +196,7 @@ impl Membership {
         self.round = Some(Round {
             target,
             first_ping,
+            began: now,
             answered_directly: false,
             indirect_at: Some(now + timeout),
             ends: now + length,
@@ -307,8 +326,8 @@ impl Membership {
             // Not even all relays answered: perhaps it is this node [Lifeguard §IV-A].
             self.awareness.worsen();
         }
-        self.accuse(now, round.target);
-        self.start_check(now, round.target, 2);
+        self.accuse_silent(now, round.target, round.began);
+        self.start_check(now, round.target, 2, round.began);
     }
 
     pub(super) fn on_ping(&mut self, now: Instant, from: SocketAddr, sender: NodeId, ping: &Ping) {
@@ -326,14 +345,25 @@ impl Membership {
         }
         let Some(waiting) = self.pings.take(ack.number) else { return };
         let took = now.since(waiting.sent);
+        self.answers.note(sender, waiting.sent, took);
         self.push(Output::RoundTrip { member: sender, took });
-        self.table.edit(sender, |member| member.add_round_trip(took));
+        let in_time = self.round.as_ref().is_some_and(|round| round.first_ping == ack.number);
+        let late = !in_time && took > self.params.probe_interval / 2;
+        self.table.edit(sender, |member| {
+            member.add_round_trip(took);
+            if late {
+                // Its round was counted as lost, and was only slow.
+                member.late_answers += 1;
+                member.loss_permille = (u32::from(member.loss_permille) * 7 / 8) as u16;
+            }
+        });
+        if late {
+            self.awareness.pinged(true);
+        }
         if let Purpose::Relay(relay) = waiting.purpose {
             self.relay_back(sender, relay);
         }
-        if let Some(round) = &mut self.round
-            && round.first_ping == ack.number
-        {
+        if let Some(round) = self.round.as_mut().filter(|_| in_time) {
             round.answered_directly = true;
         }
         self.on_answer(now, sender);
@@ -386,10 +416,14 @@ impl Membership {
         }
     }
 
-    pub(super) fn on_nack(&mut self, nack: &Nack) {
-        let asked = self.pings.get(nack.number).is_some_and(|waiting| {
+    pub(super) fn on_nack(&mut self, now: Instant, sender: NodeId, nack: &Nack) {
+        let waiting = self.pings.get(nack.number).filter(|waiting| {
             waiting.purpose == Purpose::Indirect && waiting.member == nack.target
         });
+        let asked = waiting.is_some();
+        if let Some(asked_at) = waiting.map(|waiting| waiting.sent) {
+            self.answers.note(sender, asked_at, now.since(asked_at));
+        }
         if let Some(round) = &mut self.round
             && asked
             && round.target == nack.target

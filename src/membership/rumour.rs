@@ -116,7 +116,7 @@ impl Membership {
             self.counters.updates_applied += 1;
             self.spread_if_addressed(update);
             if self.is_witness() {
-                self.start_check(now, update.member, 0);
+                self.start_check(now, update.member, 0, now);
             }
         }
     }
@@ -200,10 +200,12 @@ impl Membership {
             self.admit(id);
         }
         if before.health == Health::Dead {
-            // One lost member is back: the others may be, too.
+            // One lost member is back: the others may be, too, and those that hear it may not know.
             self.call_lost(now, CALLS_AFTER_RETURN);
+            self.announce_if_addressed(update);
+        } else {
+            self.spread_if_addressed(update);
         }
-        self.spread_if_addressed(update);
     }
 
     fn on_accusation(&mut self, now: Instant, before: &Member, update: &Update, by: NodeId) {
@@ -220,7 +222,7 @@ impl Membership {
         // Evidence gathered against an earlier incarnation is no evidence against this one.
         self.checks.remove(&id);
         if self.is_witness() {
-            self.start_check(now, id, 0);
+            self.start_check(now, id, 0, now);
         }
     }
 
@@ -252,7 +254,7 @@ impl Membership {
         });
         self.counters.updates_applied += 1;
         if self.is_witness() {
-            self.start_check(now, id, 0);
+            self.start_check(now, id, 0, now);
         }
     }
 
