@@ -126,6 +126,7 @@ impl Membership {
             member.sequence = Some(boot.sequence);
             member.nonce = Some(boot.nonce);
             member.incarnation = incarnation;
+            member.round_trip = None;
             member.last_heard = Some(now);
             member.heard_at_home = Some(now);
             member.evidence = now;

@@ -17,7 +17,8 @@
 //! 1. One round at a time; it is decided before the next begins.
 //! 2. Each node sends one first ping an interval, whatever the number of members; a voter sends
 //!    every second one to a voter.
-//! 3. The lost are called at most one an interval, two where most are lost, each at most once in [`CALL_SPACING`] intervals; a
+//! 3. The lost are called at most one an interval, two where most are lost, each at most once in up to
+//!    [`CALL_SPACING`] intervals, the fewer the members the oftener; a
 //!    member that has left is not called.
 
 use core::net::SocketAddr;
@@ -33,7 +34,7 @@ use crate::time::Instant;
 const MAX_STALEST: usize = 64;
 /// How many others are asked to ping a member.
 pub(super) const RELAYS: usize = 3;
-/// Intervals between two calls of one lost member.
+/// The most intervals between two calls of one lost member.
 const CALL_SPACING: u32 = 4;
 /// Lost members looked at for one call.
 const MAX_LOOKED_AT: usize = 32;
@@ -168,7 +169,9 @@ impl Membership {
     /// Invariant 3: calls up to `count` lost members, so that a healed partition becomes one cluster.
     pub(super) fn call_lost(&mut self, now: Instant, count: usize) {
         let interval = self.params.probe_interval;
-        let spacing = if count > 1 { interval / 8 } else { interval * CALL_SPACING };
+        // Where few could call, each does it more often.
+        let callers = (self.table.reachable() / 4).clamp(1, CALL_SPACING as usize) as u32;
+        let spacing = if count > 1 { interval / 8 } else { interval * callers };
         let lost = self.table.lost();
         let after = self.last_called.map_or(Bound::Unbounded, Bound::Excluded);
         let around = lost.range((after, Bound::Unbounded)).chain(lost.iter());
