@@ -114,8 +114,9 @@ fn lack() -> Option<String> {
         return Some(String::from("root, for network namespaces"));
     }
     let missing = |tool: &&str| {
-        let found = Command::new(tool).arg("--version").stdout(Stdio::null()).status();
-        found.is_err()
+        let mut command = Command::new(tool);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_err()
     };
     let tools = ["ip", "nft", "setpriv", "bash", "curl", "jq", "python3"];
     let missing: Vec<_> = tools.into_iter().filter(missing).collect();
