@@ -7,8 +7,8 @@ use tracing::debug;
 use super::exit::{Exit, Failure};
 use crate::config::identity::{identify, machine_bears};
 use crate::config::{self, Surroundings};
+use crate::driver;
 use crate::driver::start::{self, Plan};
-use crate::driver::{self};
 use crate::telemetry::logs;
 
 /// The arguments of `run`.

@@ -83,9 +83,9 @@ pub trait Outgoing {
     fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()>;
 }
 
-impl Outgoing for super::udp::Socket {
+impl Outgoing for Arc<super::udp::Socket> {
     fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        Self::send(self, datagram, to)
+        super::udp::Socket::send(self, datagram, to)
     }
 }
 
@@ -114,7 +114,7 @@ pub struct Outside {
 /// One machine and its surroundings.
 pub struct Engine<M, S, C> {
     machine: M,
-    socket: Arc<S>,
+    socket: S,
     clock: C,
     speaker: Speaker,
     outside: Outside,
@@ -134,7 +134,7 @@ pub struct Engine<M, S, C> {
 
 impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     /// An engine for a machine that has had no input yet.
-    pub fn new(machine: M, socket: Arc<S>, clock: C, speaker: Speaker, outside: Outside) -> Self {
+    pub fn new(machine: M, socket: S, clock: C, speaker: Speaker, outside: Outside) -> Self {
         Self {
             machine,
             socket,

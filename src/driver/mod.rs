@@ -146,7 +146,7 @@ enum Woken {
 /// # Errors
 /// See [`Error`].
 pub async fn serve<M: Machine, C: Clock + Copy>(
-    mut engine: Engine<M, Socket, C>,
+    mut engine: Engine<M, Arc<Socket>, C>,
     socket: Arc<Socket>,
     clock: C,
     mut sources: Sources,
@@ -223,7 +223,7 @@ async fn wait(
 }
 
 fn resolved<M: Machine, C: Clock>(
-    engine: &mut Engine<M, Socket, C>,
+    engine: &mut Engine<M, Arc<Socket>, C>,
     (peer, address): (NodeId, SocketAddr),
 ) {
     engine.command(Command::Resolved { peer, address }, None);
@@ -235,7 +235,7 @@ fn drain<T>(source: &mut mpsc::Receiver<T>, most: usize) -> impl Iterator<Item =
 
 /// Takes what the socket has, up to the bound of a turn; tells whether there may be more.
 fn receive<M: Machine, C: Clock>(
-    engine: &mut Engine<M, Socket, C>,
+    engine: &mut Engine<M, Arc<Socket>, C>,
     socket: &Socket,
     batch: &mut Vec<(SocketAddr, Envelope)>,
 ) -> bool {

@@ -56,7 +56,12 @@ pub struct Plan {
 /// # Errors
 /// See [`Error`]; a panic anywhere in the loop is [`Error::Invariant`].
 pub fn run(plan: Plan) -> Result<(), Error> {
-    catch_unwind(AssertUnwindSafe(|| start(plan)))
+    guarded(|| start(plan))
+}
+
+/// Turns a panic into an error: nothing of the node goes on after it.
+fn guarded(run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(Error::Invariant(words_of(panic.as_ref()))))
 }
 
@@ -81,6 +86,10 @@ fn start(plan: Plan) -> Result<(), Error> {
              private network"
                 .to_owned(),
         );
+    }
+    if config.key_file.is_some() {
+        warnings
+            .push("gossip.key_file is not used by this version: gossip is not sealed".to_owned());
     }
     for warning in &warnings {
         warn!(warning, "configuration");
@@ -188,4 +197,38 @@ fn named_peers(config: &Config, me: NodeId) -> Vec<Named> {
         Address::Name(name) => Some(Named { peer: *id, name: name.clone(), port: host.port }),
     });
     named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_broken_invariant_ends_the_node_and_says_which() {
+        let ends = |run: fn() -> Result<(), Error>| guarded(run).map_err(|error| error.to_string());
+        for end in [ends(|| panic!("two votes in term {}", 7)), ends(|| panic!("no proof"))] {
+            let said = end.unwrap_err();
+            assert!(said.contains("two votes in term 7") || said.contains("no proof"), "{said}");
+        }
+        assert_eq!(ends(|| Ok(())), Ok(()));
+    }
+
+    #[test]
+    fn only_peers_with_names_are_looked_up() {
+        let text = "voters: [a, b, c]\nhosts:\n  a: {address: here.example}\n  \
+                    b: {address: b.example, port: 9}\n  c: {address: 10.0.0.3}\n";
+        let config = config::parse(text).unwrap().config;
+        let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
+        let named = Named { peer: b, name: "b.example".to_owned(), port: 9 };
+        assert_eq!(named_peers(&config, a), [named]);
+    }
+
+    #[test]
+    fn an_observer_without_a_place_in_the_file_speaks_from_the_way_to_the_others() {
+        let config = config::loopback().unwrap().config;
+        let own = own_address(&config, "stranger".parse().unwrap()).unwrap();
+        assert!(own.ip().is_loopback());
+        assert_eq!(own.port(), DEFAULT_PORT);
+    }
 }

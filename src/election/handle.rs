@@ -319,7 +319,11 @@ impl Machine {
                 }
             }
             Counted::Refused(Refusal::Term) if leading.is_some_and(|term| term < answer.term) => {
-                if let Some(upkeep) = &mut self.upkeep {
+                // Who has voted in the re-election under way refuses the old term's heartbeats.
+                let standing = core.tally().map_or(0, |tally| tally.term());
+                if let Some(upkeep) = &mut self.upkeep
+                    && answer.term > standing
+                {
                     let due = Raise { above: 0, deadline: Instant::NEVER, next_at: now };
                     let raise = upkeep.raise.get_or_insert(due);
                     raise.above = raise.above.max(answer.term);

@@ -45,7 +45,10 @@ impl Machine {
                 want(upkeep.next_retry, "heartbeat retry");
             }
             if let Some(raise) = upkeep.raise {
-                want(raise.next_at.min(raise.deadline), "re-election");
+                // The deadline is that of an attempt under way; without one, next_at starts it.
+                let under_way = core.tally().is_some_and(|tally| tally.term() > raise.above);
+                let deadline = if under_way { raise.deadline } else { Instant::NEVER };
+                want(raise.next_at.min(deadline), "re-election");
             }
             return;
         }

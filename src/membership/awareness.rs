@@ -9,7 +9,7 @@ pub(super) const MAX_SCORE: u32 = 8;
 /// The fewest unanswered pings that are evidence of a death.
 pub(super) const MIN_EVIDENCE: u32 = 8;
 /// The most that are asked for, however lossy the network.
-pub(super) const MAX_EVIDENCE: u32 = 32;
+pub(super) const MAX_EVIDENCE: u32 = 48;
 
 /// Local health and the loss that this node sees.
 #[derive(Clone, Debug, Default)]
@@ -47,11 +47,14 @@ impl Awareness {
     }
 
     /// How many pings in a row a live member leaves unanswered less than once in 100,000 times, at
-    /// the loss that this node sees.
-    pub(super) fn evidence(&self) -> u32 {
+    /// the loss that this node sees, or at that member's own if it is worse.
+    pub(super) fn evidence(&self, member_loss_permille: u16) -> u32 {
+        let loss = self.loss.max(u32::from(member_loss_permille) * 65_536 / 1_000).min(65_536);
+        // The estimates are of few samples: about one standard deviation is added.
+        let loss = loss + loss * ((65_536 - loss) / 256) / 512;
         let mut chance = 65_536_u64;
         for pings in 1..MAX_EVIDENCE {
-            chance = chance * u64::from(self.loss) / 65_536;
+            chance = chance * u64::from(loss) / 65_536;
             // 65,536 / 100,000 is less than one unit.
             if chance == 0 {
                 return pings.max(MIN_EVIDENCE);
@@ -83,7 +86,7 @@ mod tests {
             for ping in 0..200 {
                 awareness.pinged(ping % 10 < answered_of_ten);
             }
-            awareness.evidence()
+            awareness.evidence(0)
         };
         assert_eq!(evidence_at(10), MIN_EVIDENCE);
         assert!(evidence_at(6) > MIN_EVIDENCE);

@@ -25,7 +25,7 @@ use crate::time::Instant;
 /// Pings in a row that go unanswered before this node accuses.
 const ACCUSE_AFTER: u32 = 3;
 /// After so many pings a suspect is pinged once an interval only.
-const MAX_QUICK_PINGS: u32 = 48;
+const MAX_QUICK_PINGS: u32 = 64;
 /// The most members examined at once.
 const MAX_CHECKS: usize = 16;
 /// How many nodes examine one suspect.
@@ -46,6 +46,22 @@ pub(super) struct Check {
 impl Check {
     pub(super) const fn due(&self) -> Instant {
         self.next_at
+    }
+}
+
+/// What becomes of a suspect, and when.
+#[derive(Clone, Copy, Debug)]
+enum Verdict {
+    /// Nobody has come to an end with it: this node has to look for itself.
+    Examine(Instant),
+    Dead(Instant),
+}
+
+impl Verdict {
+    const fn at(self) -> Instant {
+        match self {
+            Self::Examine(at) | Self::Dead(at) => at,
+        }
     }
 }
 
@@ -158,45 +174,66 @@ impl Membership {
         }
     }
 
-    /// When the next suspect is dead, as things stand.
-    pub(super) fn next_death(&self) -> Option<Instant> {
-        let ends = self.table.suspects().iter().filter_map(|&id| self.death_of(id)).min()?;
-        Some(ends.max(self.catching_up_until))
+    /// When the next suspect is dead or has to be examined, as things stand.
+    pub(super) fn next_verdict(&self) -> Option<Instant> {
+        let verdicts = self.table.suspects().iter().filter_map(|&id| self.verdict_of(id));
+        let next = verdicts.map(|verdict| verdict.at()).min()?;
+        Some(next.max(self.catching_up_until))
     }
 
-    fn death_of(&self, id: NodeId) -> Option<Instant> {
+    fn verdict_of(&self, id: NodeId) -> Option<Verdict> {
         let member = self.table.get(id)?;
         let suspicion = member.suspicion.as_ref()?;
-        let pings = self.awareness.evidence();
-        let examined = self.checks.get(&id).is_some_and(|check| check.sent > pings);
-        let factor = self.awareness.factor() * magnitude(self.size());
+        let pings = self.awareness.evidence(member.loss_permille);
+        let check = self.checks.get(&id);
         let slowest = member.round_trip.map_or(Duration::ZERO, |estimate| estimate.timeout() * 2);
+        let factor = self.awareness.factor() * magnitude(self.size());
         let bounds = Bounds {
             floor: (self.spacing(member) * pings).max(slowest),
             ceiling: self.params.probe_interval * LONE_INTERVALS * factor,
             witnesses: self.size() - self.table.suspects().len(),
-            own_evidence: examined && suspicion.by().contains(&self.me.id),
+            own_evidence: check.is_some_and(|check| check.sent > pings)
+                && suspicion.by().contains(&self.me.id),
         };
         let silent = suspicion.started.max(member.evidence) + self.params.peer_timeout;
-        Some(suspicion.ends(bounds).min(silent))
+        let dead = suspicion.ends(bounds).unwrap_or(Instant::NEVER).min(silent);
+        let examine = suspicion.started.max(suspicion.looked_at) + bounds.ceiling;
+        Some(if check.is_none() && examine < dead {
+            Verdict::Examine(examine)
+        } else {
+            Verdict::Dead(dead)
+        })
     }
 
     /// Invariant 5.
-    pub(super) fn end_suspicions(&mut self, now: Instant) {
+    pub(super) fn judge_suspects(&mut self, now: Instant) {
         if self.is_catching_up(now) {
             return;
         }
-        let over: Vec<NodeId> = self
+        let due: Vec<(NodeId, Verdict)> = self
             .table
             .suspects()
             .iter()
-            .copied()
-            .filter(|&id| self.death_of(id).is_some_and(|ends| ends <= now))
+            .filter_map(|&id| Some((id, self.verdict_of(id)?)))
+            .filter(|(_, verdict)| verdict.at() <= now)
             .collect();
-        for id in over {
-            let claimed_by = self.table.get(id).and_then(|member| member.suspicion.as_ref());
-            let by = claimed_by.and_then(|suspicion| suspicion.claimed_by).unwrap_or(self.me.id);
-            self.bury(now, id, by);
+        for (id, verdict) in due {
+            match verdict {
+                Verdict::Examine(_) => {
+                    // Should there be no room for it now, it has to wait as long again.
+                    self.table.edit(id, |member| {
+                        if let Some(suspicion) = &mut member.suspicion {
+                            suspicion.looked_at = now;
+                        }
+                    });
+                    self.start_check(now, id, 0);
+                }
+                Verdict::Dead(_) => {
+                    let suspicion = self.table.get(id).and_then(|member| member.suspicion.as_ref());
+                    let claimed_by = suspicion.and_then(|suspicion| suspicion.claimed_by);
+                    self.bury(now, id, claimed_by.unwrap_or(self.me.id));
+                }
+            }
         }
     }
 

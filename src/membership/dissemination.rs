@@ -19,7 +19,7 @@ const MAX_RUMOURS: usize = 1_024;
 
 /// Bytes that rumours may take of a datagram: 1,200 less the largest header, seal, beacon and fixed
 /// fields of any message that carries rumours.
-pub(super) const UPDATES_BUDGET: usize = 850;
+pub(super) const UPDATES_BUDGET: usize = 900;
 /// The largest rumour: two names, an IPv6 address, sequence and incarnation.
 pub(super) const MAX_UPDATE: usize = update_size(63, 63);
 

@@ -6,6 +6,7 @@
 //!
 //! | file | decides |
 //! |---|---|
+//! | `interface` | nothing: what goes in and comes out |
 //! | `member` | which of two rumours wins |
 //! | `table` | the record of all members and its digest |
 //! | `contact` | whether a datagram's sender is who it says, at which address |
@@ -30,6 +31,7 @@ mod awareness;
 mod check;
 mod contact;
 mod dissemination;
+mod interface;
 mod member;
 mod params;
 mod pings;
@@ -41,10 +43,13 @@ mod suspicion;
 mod table;
 
 #[cfg(test)]
+mod alone;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod tests;
 
+pub use interface::{Counters, Event, Myself, Output, Seed};
 pub use member::{Health, Member};
 pub use params::Params;
 
@@ -67,146 +72,14 @@ use table::Table;
 
 /// The most outputs that wait to be taken.
 const MAX_OUTPUTS: usize = 4_096;
+/// The shortest probe interval; a shorter one is taken for this.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(10);
 /// The most members that are told of a leave.
 const MAX_FAREWELLS: usize = 64;
 /// How many members hear at once of an accusation, a death or a refutation.
 const FANOUT: usize = 3;
 /// The most datagrams that carry such news at once, per probe interval.
 const MAX_EAGER: u32 = 24;
-
-/// This node, as membership needs to know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Myself {
-    /// Its name.
-    pub id: NodeId,
-    /// This process start.
-    pub boot: Boot,
-    /// Where it takes datagrams, as it tells others.
-    pub address: SocketAddr,
-    /// The incarnation it starts with.
-    pub incarnation: u32,
-    /// Whether it is a configured voter.
-    pub voter: bool,
-}
-
-/// Another configured host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seed {
-    /// Its name.
-    pub id: NodeId,
-    /// Where it takes datagrams; `None` until its name is resolved.
-    pub address: Option<SocketAddr>,
-    /// Whether it is a configured voter.
-    pub voter: bool,
-}
-
-/// Something that happened to a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It was heard of for the first time in this boot of it.
-    MemberJoined {
-        /// Who.
-        member: NodeId,
-        /// Where.
-        address: SocketAddr,
-    },
-    /// It is accused.
-    MemberSuspected {
-        /// Who.
-        member: NodeId,
-        /// By whom.
-        by: NodeId,
-    },
-    /// It answered an accusation, or came back from the dead.
-    MemberRefuted {
-        /// Who.
-        member: NodeId,
-    },
-    /// It was declared dead.
-    MemberDied {
-        /// Who.
-        member: NodeId,
-        /// By whom.
-        by: NodeId,
-    },
-    /// It said that it leaves.
-    MemberLeft {
-        /// Who.
-        member: NodeId,
-    },
-    /// A new process of that name was heard of.
-    MemberRestarted {
-        /// Who.
-        member: NodeId,
-    },
-}
-
-impl Event {
-    /// Whom it happened to.
-    #[must_use]
-    pub const fn member(&self) -> NodeId {
-        match *self {
-            Self::MemberJoined { member, .. }
-            | Self::MemberSuspected { member, .. }
-            | Self::MemberRefuted { member }
-            | Self::MemberDied { member, .. }
-            | Self::MemberLeft { member }
-            | Self::MemberRestarted { member } => member,
-        }
-    }
-}
-
-/// What comes out; to be carried out in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Send this.
-    Send {
-        /// Where to.
-        to: SocketAddr,
-        /// To whom, as far as this node knows.
-        member: NodeId,
-        /// What.
-        message: Message,
-    },
-    /// Something happened to a member.
-    Event(Event),
-    /// A member has answered a ping of this node.
-    RoundTrip {
-        /// Who.
-        member: NodeId,
-        /// From ping to ack.
-        took: Duration,
-    },
-}
-
-/// Counters since the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Accusations of this node's own.
-    pub suspicions_raised: u64,
-    /// Suspicions that ended in an answer of their subject.
-    pub suspicions_refuted: u64,
-    /// Suspicions that ended in a death.
-    pub suspicions_confirmed: u64,
-    /// Accusations of this node itself that it answered.
-    pub own_refutations: u64,
-    /// Rumours applied to the member table.
-    pub updates_applied: u64,
-    /// Rumours about this node under a sequence above its own, which it cannot answer.
-    pub rumours_of_another_boot: u64,
-    /// Datagrams and rumours about names that may not join.
-    pub names_refused: u64,
-    /// Datagrams under a member's name from another process than the one known.
-    pub boots_doubted: u64,
-    /// Second live processes under one name.
-    pub name_conflicts: u64,
-    /// Times that this node's own loop was late by more than a probe interval.
-    pub late_loops: u64,
-    /// Comparisons of tables that this node began.
-    pub repairs: u64,
-    /// Things dropped because a queue or table was full or a rate was used up.
-    pub overflows: u64,
-}
 
 /// Who is alive, as this node sees it.
 #[derive(Clone, Debug)]
@@ -243,7 +116,14 @@ pub struct Membership {
 impl Membership {
     /// A node that knows nobody but `seeds`, and greets the voters among them at once.
     #[must_use]
-    pub fn new(params: Params, me: Myself, seeds: Vec<Seed>, rng_seed: u64, now: Instant) -> Self {
+    pub fn new(
+        mut params: Params,
+        me: Myself,
+        seeds: Vec<Seed>,
+        rng_seed: u64,
+        now: Instant,
+    ) -> Self {
+        params.probe_interval = params.probe_interval.max(MIN_PROBE_INTERVAL);
         let mut rng = Rng::new(rng_seed);
         let pings = Pings::new(&mut rng);
         let next_round = now + rng.duration_below(params.probe_interval);
@@ -381,7 +261,7 @@ impl Membership {
         self.retry_proofs(now);
         self.advance_round(now);
         self.advance_checks(now);
-        self.end_suspicions(now);
+        self.judge_suspects(now);
         if now >= self.next_round {
             self.next_round = now + self.interval();
             self.eager_left = MAX_EAGER;
@@ -408,7 +288,7 @@ impl Membership {
             deadline(Some(self.next_round), "probe"),
             deadline(self.round.as_ref().map(Round::due), "probe_round"),
             deadline(self.checks.values().map(Check::due).min(), "check"),
-            deadline(self.next_death(), "suspicion"),
+            deadline(self.next_verdict(), "suspicion"),
             deadline(self.proofs.values().map(Proof::due).min(), "address_proof"),
             deadline(self.pings.next_nack(), "nack"),
             deadline(self.greetings.last().map(|greeting| greeting.0), "greeting"),

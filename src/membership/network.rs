@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
-use ringrift_wire::{Boot, Message, NodeId};
+use ringrift_wire::{Boot, Gossip, MemberState, Message, NodeId, Update};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Event, Health, Membership, Myself, Output, Params, Seed};
@@ -37,14 +37,41 @@ pub(super) fn params() -> Params {
     }
 }
 
+pub(super) fn suspicion_of(number: usize, incarnation: u32, by: usize) -> Update {
+    let state = MemberState::Suspect { by: name(by) };
+    Update { member: name(number), address: address(number), sequence: 1_000, incarnation, state }
+}
+
+pub(super) fn gossip(update: Update) -> Message {
+    Message::Gossip(Gossip { beacon: None, updates: vec![update] })
+}
+
+/// From where, by whom, in which boot, and what it says.
+type Datagram = (SocketAddr, usize, Boot, Message);
+
 struct Host {
     /// `None` while it is down.
     node: Option<Membership>,
     boot: Boot,
     /// Until then it does nothing: a stopped process. Datagrams wait for it.
     stopped_until: Instant,
-    backlog: Vec<(SocketAddr, usize, Boot, Message)>,
+    backlog: Vec<Datagram>,
+    /// When the node wants to be woken.
+    due: Instant,
     events: Vec<(Instant, Event)>,
+}
+
+impl Host {
+    fn new(number: usize) -> Self {
+        Self {
+            node: None,
+            boot: Boot { sequence: 1_000, nonce: number as u64 },
+            stopped_until: Instant::ZERO,
+            backlog: Vec::new(),
+            due: Instant::NEVER,
+            events: Vec::new(),
+        }
+    }
 }
 
 /// Several memberships and the links between them.
@@ -54,7 +81,7 @@ pub(super) struct Network {
     params: Params,
     voters: usize,
     hosts: Vec<Host>,
-    queue: BTreeMap<(Instant, u64), (SocketAddr, usize, usize, Boot, Message)>,
+    queue: BTreeMap<(Instant, u64), (usize, Datagram)>,
     sent: u64,
     /// Every link loses so many of 1,000.
     pub(super) loss: u64,
@@ -62,6 +89,8 @@ pub(super) struct Network {
     pub(super) mute: BTreeMap<usize, u64>,
     /// Directed links that lose everything.
     pub(super) cut: BTreeSet<(usize, usize)>,
+    /// One way of every hop, before jitter of as much again.
+    pub(super) delay: Duration,
     pub(super) datagrams: u64,
     pub(super) largest: usize,
 }
@@ -80,18 +109,11 @@ impl Network {
             loss: 0,
             mute: BTreeMap::new(),
             cut: BTreeSet::new(),
+            delay: DELAY,
             datagrams: 0,
             largest: 0,
         };
-        for number in 0..count {
-            network.hosts.push(Host {
-                node: None,
-                boot: Boot { sequence: 1_000, nonce: number as u64 },
-                stopped_until: Instant::ZERO,
-                backlog: Vec::new(),
-                events: Vec::new(),
-            });
-        }
+        network.hosts = (0..count).map(Host::new).collect();
         for number in 0..count {
             let seeds = (0..count).collect::<Vec<_>>();
             network.boot(number, &seeds);
@@ -106,13 +128,7 @@ impl Network {
     /// A host that is not in the configuration of the others.
     pub(super) fn add_stranger(&mut self, seeds: &[usize]) -> usize {
         let number = self.hosts.len();
-        self.hosts.push(Host {
-            node: None,
-            boot: Boot { sequence: 1_000, nonce: number as u64 },
-            stopped_until: Instant::ZERO,
-            backlog: Vec::new(),
-            events: Vec::new(),
-        });
+        self.hosts.push(Host::new(number));
         self.boot(number, seeds);
         number
     }
@@ -235,14 +251,13 @@ impl Network {
 
     fn wakes(&self, number: usize) -> Option<Instant> {
         let host = &self.hosts[number];
-        let due = host.node.as_ref()?.poll_timeout()?.at;
-        Some(due.max(host.stopped_until))
+        host.node.as_ref().map(|_| host.due.max(host.stopped_until))
     }
 
     fn step(&mut self) {
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let (from, sender, to, boot, message) = entry.remove();
-            self.hosts[to].backlog.push((from, sender, boot, message));
+            let (to, datagram) = entry.remove();
+            self.hosts[to].backlog.push(datagram);
             self.deliver(to);
         }
         for number in 0..self.len() {
@@ -270,7 +285,11 @@ impl Network {
     fn drain(&mut self, number: usize) {
         loop {
             let host = &mut self.hosts[number];
-            let Some(output) = host.node.as_mut().and_then(Membership::poll_output) else { return };
+            let Some(node) = &mut host.node else { return };
+            let Some(output) = node.poll_output() else {
+                host.due = node.poll_timeout().map_or(Instant::NEVER, |deadline| deadline.at);
+                return;
+            };
             match output {
                 Output::Event(event) => host.events.push((self.now, event)),
                 Output::RoundTrip { .. } => {}
@@ -282,16 +301,20 @@ impl Network {
     fn carry(&mut self, from: usize, to: SocketAddr, message: Message) {
         self.datagrams += 1;
         self.largest = self.largest.max(updates_of(&message));
-        let Some(to) = (0..self.len()).find(|&number| address(number) == to) else { return };
+        let IpAddr::V4(to) = to.ip() else { return };
+        let to = (to.to_bits() & 0xffff) as usize - 1;
+        if to >= self.len() {
+            return;
+        }
         let mute = self.mute.get(&from).copied().unwrap_or(0);
         let lost = self.rng.below(1_000) < self.loss || self.rng.below(1_000) < mute;
         if lost || self.cut.contains(&(from, to)) {
             return;
         }
         self.sent += 1;
-        let arrives = self.now + DELAY + self.rng.duration_below(DELAY);
+        let arrives = self.now + self.delay + self.rng.duration_below(self.delay);
         let boot = self.hosts[from].boot;
-        self.queue.insert((arrives, self.sent), (address(from), from, to, boot, message));
+        self.queue.insert((arrives, self.sent), (to, (address(from), from, boot, message)));
     }
 
     /// Cuts every link between the two sides.

@@ -5,7 +5,7 @@ use core::time::Duration;
 /// Timings and bounds of membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Params {
-    /// Time between two probe rounds.
+    /// Time between two probe rounds; at least 10 ms, a shorter one is taken for that.
     pub probe_interval: Duration,
     /// A fixed wait for the direct ack; `None` adapts to the measured round trip, between 1/20 and
     /// 1/2 of the probe interval.

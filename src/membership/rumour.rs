@@ -7,8 +7,8 @@
 //!    confirmation, which takes effect after the floor and only without an answer. So two halves of
 //!    a healed partition do not bury each other.
 //! 2. Every rumour about this node's own boot that denies its life is answered at once with a higher
-//!    incarnation. At the highest incarnation there is no answer left: the others then bury this
-//!    process, and only a new boot brings it back.
+//!    incarnation. At the highest incarnation there is no answer left: this process stays suspect for
+//!    as long as it answers pings, and only a new boot clears its name.
 //! 3. A rumour about an unknown name brings nobody into the table before that name has answered.
 
 use ringrift_wire::{MAX_UPDATES, MemberState, NodeId, Update};

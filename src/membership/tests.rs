@@ -1,11 +1,11 @@
 //! What membership promises, on a network in memory.
 
 use core::time::Duration;
-use ringrift_wire::{Boot, Gossip, MemberState, Message, Update};
+use ringrift_wire::{Boot, MemberState, Update};
 
 use super::dissemination::UPDATES_BUDGET;
-use super::network::{Network, SECOND, address, at_ms, name, params};
-use super::{Event, Health, Membership, Myself, Params, Seed};
+use super::network::{Network, SECOND, address, gossip, name, params, suspicion_of};
+use super::{Event, Health, Membership, Params};
 
 fn five(seed: u64) -> Network {
     let mut network = Network::new(5, 5, params(), seed);
@@ -41,7 +41,6 @@ fn a_crash_is_known_to_all_five_within_three_seconds() {
         })
         .collect();
     times.sort_unstable();
-    eprintln!("5 members: median {:?}, p95 {:?}, worst {:?}", times[50], times[95], times[99]);
     assert!(times[50] < Duration::from_millis(2_000), "median {:?}", times[50]);
     assert!(times[95] < Duration::from_millis(3_000), "95th percentile {:?}", times[95]);
     assert!(times[99] < Duration::from_millis(5_000), "worst {:?}", times[99]);
@@ -59,8 +58,20 @@ fn a_crash_is_known_at_other_sizes() {
             times.push(took.unwrap_or_else(|| panic!("{count} members, seed {seed}: not seen")));
         }
         times.sort_unstable();
-        eprintln!("{count} members: {times:?}");
         assert!(times[4] < SECOND * bound, "{count} members: {times:?}");
+    }
+}
+
+#[test]
+fn the_short_timings_of_a_cluster_on_one_machine_work_too() {
+    let (probe_interval, peer_timeout) = (Duration::from_millis(100), Duration::from_millis(400));
+    let params = Params { probe_interval, peer_timeout, ..params() };
+    for seed in 0..10 {
+        let mut network = Network::new(5, 5, params.clone(), seed);
+        network.run(SECOND * 30);
+        assert_eq!(network.deaths(), 0);
+        network.kill(0);
+        assert!(network.run_until(SECOND, |n| n.all_say(0, Health::Dead)).is_some());
     }
 }
 
@@ -99,15 +110,6 @@ fn a_late_loop_accuses_nobody() {
     }
 }
 
-fn suspicion_of(number: usize, incarnation: u32, by: usize) -> Update {
-    let state = MemberState::Suspect { by: name(by) };
-    Update { member: name(number), address: address(number), sequence: 1_000, incarnation, state }
-}
-
-fn gossip(update: Update) -> Message {
-    Message::Gossip(Gossip { beacon: None, updates: vec![update] })
-}
-
 #[test]
 fn a_false_accusation_is_refuted_within_round_trips() {
     let mut network = five(5);
@@ -135,8 +137,9 @@ fn the_highest_incarnation_neither_panics_nor_wraps() {
     network.with(0, |node, now| {
         node.handle_message(now, address(1), name(1), boot, &gossip(accusation));
     });
-    // Nothing that it can say outbids this: only its next process comes back.
-    assert!(network.run_until(SECOND * 120, |n| n.all_say(2, Health::Dead)).is_some());
+    // Nothing that it can say outbids this: it stays suspect, and lives as long as it answers.
+    network.run(SECOND * 120);
+    assert_eq!((network.health(0, 2), network.deaths()), (Some(Health::Suspect), 0));
     network.restart(2, Boot { sequence: 1_001, nonce: 99 });
     assert!(network.run_until(SECOND, Network::all_alive).is_some());
 }
@@ -179,13 +182,12 @@ fn a_split_heals_by_itself_and_nobody_dies_on_the_way() {
             n.health(0, 2) == Some(Health::Dead) && n.health(4, 1) == Some(Health::Dead)
         };
         assert!(network.run_until(SECOND * 40, split).is_some());
-        network.run(SECOND * 3_600);
+        network.run(SECOND * 600);
         let deaths = network.deaths();
         assert_eq!(deaths, 12, "each saw the other side die once");
         network.cut.clear();
         let whole = |n: &Network| n.all_alive() && n.same_digests();
-        let took = network.run_until(SECOND * 10, whole).expect("one cluster");
-        eprintln!("seed {seed}: healed after {took:?}");
+        assert!(network.run_until(SECOND, whole).is_some(), "seed {seed}");
         network.run(SECOND * 30);
         assert_eq!(network.deaths(), deaths);
     }
@@ -270,7 +272,6 @@ fn a_member_that_loses_most_of_what_it_sends_does_not_bring_others_down() {
             }
         }
     }
-    eprintln!("80 % outward loss: {of_it} deaths of it, {of_others} of others");
     assert_eq!(of_others, 0);
     assert!(of_it <= 5, "{of_it}");
 }
@@ -290,14 +291,13 @@ fn crashes_are_found_under_loss() {
 fn idle_traffic_does_not_grow_with_the_number_of_members() {
     let rate = |count: usize| {
         let mut network = Network::new(count, 5, params(), 3);
-        network.run(SECOND * 60);
+        network.run(SECOND * 40);
         let before = network.datagrams;
-        network.run(SECOND * 60);
-        (network.datagrams - before) as f64 / 60.0 / count as f64
+        network.run(SECOND * 20);
+        (network.datagrams - before) as f64 / 20.0 / count as f64
     };
     for count in [5, 50, 200] {
         let rate = rate(count);
-        eprintln!("{count} members: {rate:.2} datagrams/s per node");
         assert!(rate < 2.1, "{count} members: {rate}");
     }
 }
@@ -341,61 +341,6 @@ fn the_table_takes_no_more_members_than_allowed() {
     }
     network.run(SECOND * 10);
     assert!((0..3).all(|at| network.node(at).members().count() == 4));
-}
-
-/// Invariant 5.
-#[test]
-fn a_new_address_counts_after_it_answered_and_the_old_one_is_silent() {
-    let mut node = lone_node();
-    let boot = Boot { sequence: 1_000, nonce: 1 };
-    let elsewhere = address(77);
-    let beginning = at_ms(1_000_000);
-    node.heard_from(beginning, address(1), name(1), boot);
-    node.heard_from(beginning + SECOND, elsewhere, name(1), boot);
-    assert_eq!(node.member(name(1)).and_then(|m| m.address), Some(address(1)));
-    let proofs = |node: &mut Membership| {
-        core::iter::from_fn(|| node.poll_output())
-            .filter_map(|output| match output {
-                super::Output::Send { to, message: Message::Ping(ping), .. } if to == elsewhere => {
-                    Some(ping.number)
-                }
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-    };
-    let ack = |number| {
-        let (digest, beacon, updates) = (0, None, Vec::new());
-        Message::Ack(ringrift_wire::Ack { number, digest, beacon, updates })
-    };
-    let numbers = proofs(&mut node);
-    assert_eq!(numbers.len(), 1);
-    // A guess proves nothing; the right number does not while the old address is in use.
-    let soon = beginning + Duration::from_millis(1_010);
-    node.handle_message(soon, elsewhere, name(1), boot, &ack(numbers[0].wrapping_add(1)));
-    node.handle_message(soon, elsewhere, name(1), boot, &ack(numbers[0]));
-    assert_eq!(node.member(name(1)).and_then(|m| m.address), Some(address(1)));
-    let mut now = soon;
-    for _ in 0..80 {
-        now = now + Duration::from_millis(200);
-        node.handle_timeout(now);
-        node.heard_from(now, elsewhere, name(1), boot);
-        for number in proofs(&mut node) {
-            node.handle_message(now, elsewhere, name(1), boot, &ack(number));
-        }
-    }
-    assert_eq!(node.member(name(1)).and_then(|m| m.address), Some(elsewhere));
-}
-
-fn lone_node() -> Membership {
-    let me = Myself {
-        id: name(0),
-        boot: Boot { sequence: 1_000, nonce: 0 },
-        address: address(0),
-        incarnation: 0,
-        voter: true,
-    };
-    let seeds = (1..5).map(|n| Seed { id: name(n), address: Some(address(n)), voter: true });
-    Membership::new(params(), me, seeds.collect(), 1, at_ms(1_000_000))
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Table {
         match (&self.leader, &self.reason) {
             (Some((leader, term)), _) => format!("{leader} leads in term {term}"),
             (None, Some(reason)) => format!("no leader: {reason}"),
-            (None, None) => "no leader yet".to_owned(),
+            (None, None) => "no leader".to_owned(),
         }
     }
 

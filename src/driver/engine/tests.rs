@@ -8,6 +8,7 @@ use crate::telemetry::fixtures;
 use ringrift_wire::{Coordinator, Ping, Release, VoterSetTag};
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 const CLUSTER: u32 = 7;
@@ -52,7 +53,7 @@ struct Wire {
     fails: RefCell<Option<i32>>,
 }
 
-impl Outgoing for Wire {
+impl Outgoing for Rc<Wire> {
     fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
         if let Some(errno) = self.fails.borrow_mut().take() {
             return Err(io::Error::from_raw_os_error(errno));
@@ -64,9 +65,9 @@ impl Outgoing for Wire {
 }
 
 struct Bench {
-    engine: Engine<Scripted, Wire, Arc<SteppedClock>>,
+    engine: Engine<Scripted, Rc<Wire>, Arc<SteppedClock>>,
     clock: Arc<SteppedClock>,
-    wire: Arc<Wire>,
+    wire: Rc<Wire>,
     disk: Receiver<worker::Request>,
 }
 
@@ -76,7 +77,7 @@ fn bench(room: usize) -> Bench {
     clock.advance(fixtures::NOW.since(Instant::ZERO));
     let status = Arc::new(ArcSwap::from_pointee(fixtures::follower()));
     let sent = RefCell::default();
-    let wire = Arc::new(Wire { status: Arc::clone(&status), sent, fails: RefCell::default() });
+    let wire = Rc::new(Wire { status: Arc::clone(&status), sent, fails: RefCell::default() });
     let (storage, disk) = sync_channel(room);
     let id = fixtures::follower().node;
     let config = fixtures::config();
@@ -91,7 +92,7 @@ fn bench(room: usize) -> Bench {
     };
     let speaker = Speaker { id, boot: Boot { sequence: 1, nonce: 2 }, cluster_tag: CLUSTER };
     let outside = Outside { status, metrics: Arc::new(metrics), storage };
-    let engine = Engine::new(machine, Arc::clone(&wire), Arc::clone(&clock), speaker, outside);
+    let engine = Engine::new(machine, Rc::clone(&wire), Arc::clone(&clock), speaker, outside);
     Bench { engine, clock, wire, disk }
 }
 

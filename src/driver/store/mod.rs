@@ -5,8 +5,8 @@
 //! a failed write is the node's business. The files:
 //!
 //! - `lock`: held with flock for the life of the process; its content is the holder's process id.
-//! - `votes`: two slots, see [`slot`].
-//! - the same-boot file, in a folder that need not survive a reboot: see [`promise`].
+//! - `votes`: two slots, see `slot.rs`.
+//! - the same-boot file, in a folder that need not survive a reboot: see `promise.rs`.
 //!
 //! 1. One process at a time: the lock is taken before anything is read.
 //! 2. A store is empty or readable; one with content that makes no sense, or that a later version

@@ -1,0 +1,139 @@
+//! What membership is told and what it says: plain values.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use ringrift_wire::{Boot, Message, NodeId};
+
+/// This node, as membership needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Myself {
+    /// Its name.
+    pub id: NodeId,
+    /// This process start.
+    pub boot: Boot,
+    /// Where it takes datagrams, as it tells others.
+    pub address: SocketAddr,
+    /// The incarnation it starts with.
+    pub incarnation: u32,
+    /// Whether it is a configured voter.
+    pub voter: bool,
+}
+
+/// Another configured host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// Its name.
+    pub id: NodeId,
+    /// Where it takes datagrams; `None` until its name is resolved.
+    pub address: Option<SocketAddr>,
+    /// Whether it is a configured voter.
+    pub voter: bool,
+}
+
+/// Something that happened to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It was heard of for the first time in this boot of it.
+    MemberJoined {
+        /// Who.
+        member: NodeId,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// It is accused.
+    MemberSuspected {
+        /// Who.
+        member: NodeId,
+        /// By whom.
+        by: NodeId,
+    },
+    /// It answered an accusation, or came back from the dead.
+    MemberRefuted {
+        /// Who.
+        member: NodeId,
+    },
+    /// It was declared dead.
+    MemberDied {
+        /// Who.
+        member: NodeId,
+        /// By whom.
+        by: NodeId,
+    },
+    /// It said that it leaves.
+    MemberLeft {
+        /// Who.
+        member: NodeId,
+    },
+    /// A new process of that name was heard of.
+    MemberRestarted {
+        /// Who.
+        member: NodeId,
+    },
+}
+
+impl Event {
+    /// Whom it happened to.
+    #[must_use]
+    pub const fn member(&self) -> NodeId {
+        match *self {
+            Self::MemberJoined { member, .. }
+            | Self::MemberSuspected { member, .. }
+            | Self::MemberRefuted { member }
+            | Self::MemberDied { member, .. }
+            | Self::MemberLeft { member }
+            | Self::MemberRestarted { member } => member,
+        }
+    }
+}
+
+/// What comes out; to be carried out in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// To whom, as far as this node knows.
+        member: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Something happened to a member.
+    Event(Event),
+    /// A member has answered a ping of this node.
+    RoundTrip {
+        /// Who.
+        member: NodeId,
+        /// From ping to ack.
+        took: Duration,
+    },
+}
+
+/// Counters since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Accusations of this node's own.
+    pub suspicions_raised: u64,
+    /// Suspicions that ended in an answer of their subject.
+    pub suspicions_refuted: u64,
+    /// Suspicions that ended in a death.
+    pub suspicions_confirmed: u64,
+    /// Accusations of this node itself that it answered.
+    pub own_refutations: u64,
+    /// Rumours applied to the member table.
+    pub updates_applied: u64,
+    /// Rumours about this node under a sequence above its own, which it cannot answer.
+    pub rumours_of_another_boot: u64,
+    /// Datagrams and rumours about names that may not join.
+    pub names_refused: u64,
+    /// Datagrams under a member's name from another process than the one known.
+    pub boots_doubted: u64,
+    /// Second live processes under one name.
+    pub name_conflicts: u64,
+    /// Times that this node's own loop was late by more than a probe interval.
+    pub late_loops: u64,
+    /// Comparisons of tables that this node began.
+    pub repairs: u64,
+    /// Things dropped because a queue or table was full or a rate was used up.
+    pub overflows: u64,
+}
