@@ -7,6 +7,7 @@
 //! The nodes of a test are named by their part in it: [`Scene::leader`] and [`Scene::others`].
 
 mod network;
+mod relay;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -31,21 +32,26 @@ struct Scene {
     watch: Watch,
     cluster: Cluster,
     network: Network,
+    timing: Timing,
     leader: usize,
     term: u64,
 }
 
 impl Scene {
     fn new(voters: usize) -> Option<Self> {
-        let network = Network::new(voters)?;
-        let mut cluster = network.cluster(TIMING);
+        let mut scene = Self::on(Network::new(voters)?, voters, TIMING);
+        scene.cluster.wait_settled();
+        (scene.leader, scene.term) = scene.cluster.wait_agreed(&scene.all());
+        Some(scene)
+    }
+
+    fn on(network: Network, voters: usize, timing: Timing) -> Self {
+        let mut cluster = network.cluster(timing);
         let watch = cluster.watch();
         cluster.start_all();
         let all: Vec<_> = (0..voters).collect();
-        cluster.wait_agreed(&all);
-        cluster.wait_settled();
         let (leader, term) = cluster.wait_agreed(&all);
-        Some(Self { watch, cluster, network, leader, term })
+        Self { watch, cluster, network, timing, leader, term }
     }
 
     fn all(&self) -> Vec<usize> {
@@ -62,7 +68,8 @@ impl Scene {
     /// leases, the waits of all voters, and slack.
     #[track_caller]
     fn replaced_within(&self, leases: u32, cut: Instant) -> usize {
-        let bound = (TIMING.lease() * leases).mul_f64(1.02) + Duration::from_millis(500) + SLACK;
+        let bound =
+            (self.timing.lease() * leases).mul_f64(1.02) + Duration::from_millis(500) + SLACK;
         let replaced = || self.watch.claims().into_iter().find(|claim| claim.node != self.leader);
         let first = within(bound, replaced);
         let Some(first) = first else {
@@ -71,11 +78,12 @@ impl Scene {
         first.node
     }
 
-    /// For ten leases nobody leads but `leader`, and it does.
+    /// For so many leases nobody leads but `leader`, and it does.
     #[track_caller]
-    fn steady(&self, leader: usize) {
+    fn steady(&self, leader: usize, leases: u32) {
         let from = Instant::now();
-        wait_for("ten leases", || (from.elapsed() > 10 * TIMING.lease()).then_some(()));
+        let end = self.timing.lease() * leases;
+        wait_for("some leases", || (from.elapsed() > end).then_some(()));
         let since: Vec<_> =
             self.watch.claims().into_iter().filter(|claim| claim.sent >= from).collect();
         assert!(since.len() > 10, "{leader} does not lead:\n{}", self.cluster.views());
@@ -130,7 +138,7 @@ fn split_3_2_with_the_leader_among_the_three() {
     let [b, c, d, e] = scene.others();
     scene.network.set(&Links::groups(&[&[scene.leader, b, c], &[d, e]]));
     scene.powerless(&[d, e]);
-    scene.steady(scene.leader);
+    scene.steady(scene.leader, 4);
     scene.powerless(&[d, e]);
     scene.ends_unchanged();
 }
@@ -153,7 +161,7 @@ fn a_deaf_leader_is_replaced() {
     scene.network.set(&Links::whole(5).but(|hears, _| hears == scene.leader));
     let next = scene.replaced_within(2, Instant::now());
     scene.powerless(&[scene.leader]);
-    scene.steady(next);
+    scene.steady(next, 4);
     scene.ends_with(next);
 }
 
@@ -164,7 +172,7 @@ fn a_mute_leader_is_replaced() {
     let next = scene.replaced_within(1, Instant::now());
     // The mute one hears who leads now.
     assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, next);
-    scene.steady(next);
+    scene.steady(next, 4);
     scene.ends_with(next);
 }
 
@@ -176,7 +184,7 @@ fn in_a_star_the_hub_leads_and_all_know_it() {
     scene.network.set(&Links::only(5, &rays));
     assert_eq!(scene.replaced_within(2, Instant::now()), hub);
     assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, hub);
-    scene.steady(hub);
+    scene.steady(hub, 4);
     scene.ends_with(hub);
 }
 
@@ -187,7 +195,7 @@ fn in_a_chain_one_of_the_middle_leads() {
     scene.network.set(&Links::only(5, &[(scene.leader, b), (b, c), (c, d), (d, e)]));
     let next = scene.replaced_within(2, Instant::now());
     assert!([b, c, d].contains(&next), "{next} reaches no quorum");
-    scene.steady(next);
+    scene.steady(next, 4);
     scene.ends_with(next);
 }
 
@@ -196,7 +204,7 @@ fn the_leader_keeps_two_that_are_reached_only_through_others() {
     let Some(scene) = Scene::new(5) else { return };
     let (a, [b, c, d, e]) = (scene.leader, scene.others());
     scene.network.set(&Links::only(5, &[(a, b), (a, c), (b, c), (b, d), (c, e)]));
-    scene.steady(a);
+    scene.steady(a, 4);
     // They hear of it through b and c.
     assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, a);
     scene.ends_unchanged();
@@ -209,7 +217,7 @@ fn a_leader_that_is_reached_only_through_another_is_replaced() {
     scene.network.set(&Links::only(5, &[(a, b), (a, c), (b, c), (b, d), (c, e)]));
     let next = scene.replaced_within(2, Instant::now());
     assert!([a, b, c].contains(&next), "{next} reaches no quorum");
-    scene.steady(next);
+    scene.steady(next, 4);
     scene.ends_with(next);
 }
 
@@ -218,10 +226,10 @@ fn of_three_two_that_cannot_see_each_other_disturb_nobody() {
     let Some(scene) = Scene::new(3) else { return };
     let (a, [b, c]) = (scene.leader, scene.others());
     scene.network.set(&Links::only(3, &[(a, b), (b, c)]));
-    scene.steady(a);
+    scene.steady(a, 4);
     assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, a);
     scene.network.set(&Links::only(3, &[(a, b), (a, c)]));
-    scene.steady(a);
+    scene.steady(a, 4);
     assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, a);
     scene.ends_unchanged();
 }
@@ -247,7 +255,7 @@ fn a_pair_that_cannot_talk_changes_nothing() {
     for pair in [(a, b), (d, e)] {
         let cut = |hears, sends| pair == (hears, sends) || pair == (sends, hears);
         scene.network.set(&Links::whole(5).but(cut));
-        scene.steady(a);
+        scene.steady(a, 4);
         assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, a);
     }
     scene.ends_unchanged();
@@ -267,7 +275,7 @@ fn a_link_down_under_the_leader_is_a_lost_host() {
 fn a_fifth_lost_changes_nothing() {
     let Some(scene) = Scene::new(5) else { return };
     scene.network.set(&Links::whole(5).lossy(20));
-    scene.steady(scene.leader);
+    scene.steady(scene.leader, 4);
     scene.ends_unchanged();
 }
 
@@ -285,4 +293,29 @@ fn with_two_fifths_lost_the_leader_is_replaced_when_it_dies() {
     scene.network.heal();
     let (last, _) = scene.cluster.wait_agreed(&scene.all());
     scene.ends_with(last);
+}
+
+#[test]
+fn a_slow_network_that_reorders_has_one_leader_and_replaces_it() {
+    let ms = Duration::from_millis;
+    let Some(network) = Network::slow(5, ms(100)..ms(500)) else { return };
+    let mut scene = Scene::on(network, 5, Timing { heartbeat_ms: 500, lease_ms: 4_000 });
+    scene.steady(scene.leader, 4);
+    scene.cluster.signal(scene.leader, Signal::STOP);
+    let next = scene.replaced_within(2, Instant::now());
+    scene.cluster.signal(scene.leader, Signal::CONT);
+    scene.network.set_delay(ms(0)..ms(1));
+    assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, next);
+    scene.ends_with(next);
+}
+
+#[test]
+fn round_trips_of_2_to_5_seconds_have_one_leader_under_a_lease_to_match() {
+    let ms = Duration::from_millis;
+    let Some(network) = Network::slow(5, ms(1_000)..ms(2_500)) else { return };
+    let scene = Scene::on(network, 5, Timing { heartbeat_ms: 2_000, lease_ms: 20_000 });
+    // Members are suspected and refute it all the time: nobody loses leadership over that.
+    scene.steady(scene.leader, 2);
+    scene.network.set_delay(ms(0)..ms(1));
+    scene.ends_unchanged();
 }

@@ -1,21 +1,25 @@
 //! Hosts on one Ethernet, and what each of them hears.
 //!
-//! Every host is a namespace with one link to a bridge in a namespace of its own. Datagrams are dropped
+//! Every host is a namespace with one link to a bridge, or to a relay, in a namespace of its own. Datagrams are dropped
 //! where they arrive: a rule on the way out would tell the sender, which no real network does. HTTP of
 //! the watch goes over each host's own loopback, so it is never cut.
 
+use core::ops::Range;
+use core::time::Duration;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::relay::Relay;
 use crate::support::cluster::{Cluster, Host, PORT, Timing};
 use crate::support::net::{Net, feed};
 
-/// The hosts and the bridge between them.
+/// The hosts and what is between them.
 pub struct Network {
     hosts: Vec<Arc<Net>>,
-    /// Held for as long as the hosts.
-    _bridge: Net,
+    relay: Option<Relay>,
+    /// Where the other ends of the hosts' links are, held for as long as the hosts.
+    _centre: Net,
 }
 
 /// Which host hears which; nothing else is ever cut.
@@ -62,21 +66,38 @@ impl Links {
 }
 
 impl Network {
-    /// So many hosts that hear each other; `None` as of [`Net::new`].
+    /// So many hosts on one bridge; `None` as of [`Net::new`].
     pub fn new(hosts: usize) -> Option<Self> {
-        let bridge = Net::new(&[])?;
-        bridge.ip("link add bridge type bridge");
-        bridge.ip("link set bridge up");
-        let hosts: Vec<_> =
-            (0..hosts).map(|_| Net::new(&[]).map(Arc::new)).collect::<Option<_>>()?;
-        for (host, net) in hosts.iter().enumerate() {
-            bridge
-                .ip(&format!("link add port{host} type veth peer name eth0 netns {}", net.name()));
-            bridge.ip(&format!("link set port{host} master bridge up"));
-            net.ip(&format!("address add {}/24 dev eth0", address(host)));
-            net.ip("link set eth0 up");
+        let centre = Net::new(&[])?;
+        centre.ip("link add bridge type bridge");
+        centre.ip("link set bridge up");
+        let hosts = plugged_into(&centre, hosts)?;
+        for host in 0..hosts.len() {
+            centre.ip(&format!("link set port{host} master bridge up"));
         }
-        Some(Self { hosts, _bridge: bridge })
+        Some(Self { hosts, relay: None, _centre: centre })
+    }
+
+    /// So many hosts with a [`Relay`] between them; `None` as of [`Net::new`].
+    pub fn slow(hosts: usize, delay: Range<Duration>) -> Option<Self> {
+        let centre = Net::new(&[])?;
+        let hosts = plugged_into(&centre, hosts)?;
+        centre.ip("route add local 10.77.0.0/24 dev lo table 77");
+        for host in 0..hosts.len() {
+            centre.ip(&format!("address add 10.77.1.1/32 dev port{host}"));
+            centre.ip(&format!("link set port{host} up"));
+            centre.ip(&format!("route add {}/32 dev port{host}", address(host)));
+            centre.ip(&format!("rule add iif port{host} lookup 77 priority 7"));
+        }
+        let addresses: Vec<_> =
+            (0..hosts.len()).map(|host| SocketAddr::new(address(host).into(), PORT)).collect();
+        let relay = centre.within(|| Relay::start(&addresses, delay));
+        Some(Self { hosts, relay: Some(relay), _centre: centre })
+    }
+
+    /// From now on a slow network delays by so much.
+    pub fn set_delay(&self, delay: Range<Duration>) {
+        self.relay.as_ref().expect("the network is a slow one").set_delay(delay);
     }
 
     /// Voters on the hosts, none of them started.
@@ -121,6 +142,18 @@ impl Network {
     pub fn link(&self, host: usize, state: &str) {
         self.hosts[host].ip(&format!("link set eth0 {state}"));
     }
+}
+
+/// So many hosts, each with a link to a port of `centre`.
+fn plugged_into(centre: &Net, hosts: usize) -> Option<Vec<Arc<Net>>> {
+    let plug = |host| {
+        let net = Net::new(&[])?;
+        centre.ip(&format!("link add port{host} type veth peer name eth0 netns {}", net.name()));
+        net.ip(&format!("address add {}/24 dev eth0", address(host)));
+        net.ip("link set eth0 up");
+        Some(Arc::new(net))
+    };
+    (0..hosts).map(plug).collect()
 }
 
 /// The address of a host.
