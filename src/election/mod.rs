@@ -229,6 +229,8 @@ impl Machine {
             outputs: VecDeque::new(),
             setup,
         };
+        // The word that frees the predecessor's promises leaves before the question whether they are free.
+        machine.drain_core();
         machine.settle(now);
         machine
     }
