@@ -245,6 +245,9 @@ impl Machine {
                 voter.voted_for = Some(self.setup.me);
             }
         }
+        if vote == Ballot::Granted {
+            self.history.vote(answer.term, from, vote);
+        }
         if let Some(stand) = self.campaign.as_mut().and_then(|campaign| campaign.stand.as_mut()) {
             stand.votes.insert(from, vote);
         }

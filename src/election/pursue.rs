@@ -66,6 +66,8 @@ impl Machine {
         }
         if let Some(term) = self.core.as_mut().and_then(|core| core.adopt(now, unix_now)) {
             self.drain_core();
+            // Nobody was elected: this only says where counting starts.
+            self.counted_term = self.counted_term.max(term);
             self.notify(Event::RecordAdopted { term });
             return;
         }
