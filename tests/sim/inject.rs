@@ -10,7 +10,6 @@ use ringrift_p2p::rng::Rng;
 use ringrift_wire::{Boot, NodeId, Refusal};
 use std::collections::VecDeque;
 
-use crate::checkers::calm::Calm;
 use crate::checkers::liveness::Liveness;
 use crate::faults::{Fault, Target};
 use crate::host::{Armed, Clock, Disk, Ending, Host, Process, address, duration};
@@ -357,8 +356,6 @@ impl World {
         self.network.heal(&healed, Quality::calm(one_way));
         self.healed_at = Some((self.now, one_way));
         self.liveness = Some(Liveness::new(self.now, bound));
-        self.calm =
-            is_timely(&self.options, one_way).then(|| Calm::new(self.now + bound, healed.clone()));
         self.timeline.note(self.now, "!!", || format!("heals {healed:?}, others: style {style}"));
         for host in 0..self.hosts.len() {
             if let Some(process) = &mut self.hosts[host].process {
@@ -380,7 +377,7 @@ impl World {
 }
 
 /// Whether a leader's heartbeats, each as late as its loop may be, are answered before a lease ends.
-fn is_timely(options: &Options, one_way: Nanos) -> bool {
+pub(crate) fn is_timely(options: &Options, one_way: Nanos) -> bool {
     let part = |of: Nanos| of * u64::from(options.drift_ppm) / 1_000_000;
     let guard = (2 * MS).max(options.lease / 100);
     let answered = 2 * options.loop_lag + options.heartbeat + 2 * one_way + MS;
