@@ -138,6 +138,7 @@ impl World {
             wake: 0,
             wake_at: 0,
             spins: 0,
+            stopping: false,
         });
         self.drain(host);
     }
@@ -243,6 +244,10 @@ impl World {
             }
             Told::LeadershipLost { cause, .. } => {
                 self.leading[host] = None;
+                if *cause == LossCause::Triggered {
+                    // An operator's wish may take a while and outlive the healing.
+                    self.calm = None;
+                }
                 match cause {
                     LossCause::LeaseExpired => Path::LeaseLapsed,
                     _ => Path::LeaderStopped,
@@ -302,7 +307,8 @@ impl World {
             Fault::Stop { target, down } => {
                 let host = self.target(target);
                 self.command(host, Command::Stop);
-                if let Some(process) = &self.hosts[host].process {
+                if let Some(process) = &mut self.hosts[host].process {
+                    process.stopping = true;
                     let epoch = process.epoch;
                     self.at(self.now + 10 * MS, What::End { host, epoch, down });
                 }
@@ -367,6 +373,9 @@ impl World {
         }
         for &host in &healed {
             self.hosts[host].retired = false;
+            if self.hosts[host].process.as_ref().is_some_and(|process| process.stopping) {
+                self.crash(host, Ending::Killed);
+            }
             if self.hosts[host].process.is_none() {
                 self.start(host);
             }
