@@ -92,7 +92,7 @@ pub(crate) fn run_without(
         while world.violation.is_none() && world.now < deadline && !led(&world) {
             world.run_for(options.lease / 4);
         }
-        let settled = world.now + 2 * options.lease;
+        let settled = world.now + 2 * options.lease + liveness::store_retry(&options);
         if is_timely(&options, one_way) {
             world.calm = Some(Calm::new(settled, healed.clone()));
         }
