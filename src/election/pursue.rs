@@ -312,7 +312,8 @@ impl Machine {
             return;
         }
         let Some(term) = core.stand(now, campaign.highest_term()) else { return };
-        let deadline = now + self.setup.params.election_timeout;
+        // The round is timed once the own vote is durable; a disk that hangs ends it as well.
+        let deadline = now + self.setup.params.election_timeout * 2;
         campaign.stand = Some(Stand {
             term,
             deadline,
@@ -361,6 +362,9 @@ impl Machine {
                 .into_iter()
                 .filter(|id| stale(id) || (!granted(id) && !refused(id)))
                 .collect();
+            if first {
+                stand.deadline = now + self.setup.params.election_timeout;
+            }
             stand.gap = (stand.gap * 2).max(delta);
             stand.next_at = now + stand.gap;
             core.solicit(now, &ask, priority);
