@@ -220,7 +220,8 @@ impl Machine {
             inquiry_gap: Duration::ZERO,
             next_store_retry: now,
             stopping: false,
-            number: setup.boot.nonce & 0xffff,
+            // No report to a question of an earlier process may seem to answer one of this.
+            number: setup.boot.nonce & 0xffff_ffff,
             announced: None,
             counted_term,
             history: History::default(),
