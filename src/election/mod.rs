@@ -220,7 +220,7 @@ impl Machine {
             inquiry_gap: Duration::ZERO,
             next_store_retry: now,
             stopping: false,
-            number: setup.boot.nonce & 0xffff,
+            number: setup.boot.nonce,
             announced: None,
             counted_term,
             history: History::default(),
