@@ -28,18 +28,19 @@ pub fn run() {
     let runs = setting("BENCH_RUNS", 20);
     let mut report = Report::new("failover", &SPREAD);
     println!("five voters, heartbeat {} ms, lease {} ms", TIMING.heartbeat_ms, TIMING.lease_ms);
-    let loopback = Lab::on_loopback(TIMING, false);
-    let loopback = series(&mut report, loopback, Fault::Kill, "kill -9", runs);
-    let loopback = series(&mut report, loopback, Fault::Stop, "SIGSTOP", runs);
-    drop(series(&mut report, loopback, Fault::Terminate, "SIGTERM", runs));
+    for (fault, name) in
+        [(Fault::Kill, "kill -9"), (Fault::Stop, "SIGSTOP"), (Fault::Terminate, "SIGTERM")]
+    {
+        series(&mut report, Lab::on_loopback(TIMING, false), fault, name, runs);
+    }
     match Lab::on_links(TIMING) {
-        Some(links) => drop(series(&mut report, links, Fault::LinkDown, "link down", runs)),
+        Some(links) => series(&mut report, links, Fault::LinkDown, "link down", runs),
         None => println!("not run: link down needs root, for network namespaces"),
     }
     report.hand_over();
 }
 
-fn series(report: &mut Report, mut lab: Lab, fault: Fault, name: &str, runs: usize) -> Lab {
+fn series(report: &mut Report, mut lab: Lab, fault: Fault, name: &str, runs: usize) {
     let (mut from_fault, mut from_end) = (Vec::new(), Vec::new());
     for run in 0..runs {
         let (fault_to_claim, end_to_claim) = once(&mut lab, fault, run);
@@ -55,7 +56,6 @@ fn series(report: &mut Report, mut lab: Lab, fault: Fault, name: &str, runs: usi
         let what = format!("{name}, from the end of the old lease");
         add(report, &what, "ms", scaled(from_end, 1e3));
     }
-    lab
 }
 
 /// One fault, healed; seconds to the first claim of another, from the fault and from the old lease's end.
