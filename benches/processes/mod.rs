@@ -7,6 +7,7 @@ mod coldstart;
 mod failover;
 mod idle;
 mod lab;
+mod membership;
 mod sampler;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/support/mod.rs"]
@@ -43,6 +44,7 @@ pub fn main(name: &str) {
         "coldstart" => coldstart::run(),
         "failover" => failover::run(),
         "idle" => idle::run(),
+        "membership" => membership::run(),
         _ => unreachable!("no bench is called {name}"),
     }
 }

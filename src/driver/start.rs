@@ -103,11 +103,13 @@ fn start(plan: Plan) -> Result<(), Error> {
         unix_seconds: started_unix,
         nonce: entropy::random_u64().map_err(Error::Descriptor)?,
     };
-    let store::Opened { store, boot, restored } = store::open(&data_dir, &promise_file, &begin)?;
+    let opened = store::open(&data_dir, &promise_file, &begin)?;
+    let store::Opened { store, boot, restored, unclean_starts } = opened;
     let seed = entropy::random_u64().map_err(Error::Descriptor)?;
     let params = node_params(&config, me, boot, started_unix, address, seed);
     let now = clock.now();
-    let node = Node::new(params, restored, now);
+    let mut node = Node::new(params, restored, now);
+    node.remember_unclean_starts(now, &unclean_starts);
     info!(
         node = %me, %address, http_port, data_dir = %data_dir.display(), sequence = boot.sequence,
         voter = config.voters.contains(&me), "started"
@@ -123,7 +125,8 @@ fn start(plan: Plan) -> Result<(), Error> {
     let names = named_peers(&config, me);
     let tag = cluster_tag(&config.cluster);
     let config = Arc::new(config);
-    let facts = Facts { node: me, config, address, http_port, data_dir, warnings };
+    let facts =
+        Facts { node: me, config, address, http_port, data_dir: data_dir.clone(), warnings };
     let shared = Shared {
         status: Arc::clone(&status),
         now: boot_clock,
@@ -156,6 +159,7 @@ fn start(plan: Plan) -> Result<(), Error> {
     runtime.shutdown_background();
     drop(server);
     if done.is_ok() {
+        store::mark_clean(&data_dir);
         info!(node = %me, "stopped");
     }
     done

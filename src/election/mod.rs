@@ -47,7 +47,7 @@ use crate::time::Instant;
 
 /// Uptime below which a voter ranks behind those that have been up for longer.
 const YOUNG: Duration = Duration::from_secs(600);
-/// How long a lost lease counts against a voter.
+/// How long a lost lease, or a start after an end that was not clean, counts against a voter.
 const LOSS_MEMORY: Duration = Duration::from_secs(3_600);
 /// The most lost leases that are remembered.
 const MAX_LOSSES: usize = 16;
@@ -166,6 +166,8 @@ pub struct Machine {
     vacancy: ElectionCause,
     /// A worse voter was told `better`: this one owes it an attempt until then.
     nudged_until: Instant,
+    /// This node was late, and has not heard another voter since: no new attempt before this.
+    unheard_until: Instant,
     /// No new attempt before this.
     quiet_until: Instant,
     /// Ranks last until this.
@@ -212,6 +214,7 @@ impl Machine {
             pending: None,
             vacancy: ElectionCause::NoLeader,
             nudged_until: Instant::ZERO,
+            unheard_until: Instant::ZERO,
             quiet_until: Instant::ZERO,
             last_until: Instant::ZERO,
             failures: 0,
@@ -268,10 +271,31 @@ impl Machine {
         }
     }
 
+    /// The voter started after an end that was not clean at these Unix seconds; 0 says nothing.
+    pub fn remember_unclean_starts(&mut self, now: Instant, starts: &[u64]) {
+        let unix_now = self.unix_now(now);
+        for &start in starts.iter().filter(|&&start| start > 0).take(MAX_LOSSES) {
+            let ago = Duration::from_secs(unix_now.saturating_sub(start));
+            if ago < LOSS_MEMORY {
+                self.losses.push_front(now - ago);
+            }
+        }
+        self.losses.truncate(MAX_LOSSES);
+    }
+
+    /// This node's own loop was late by more than a probe interval. What it knows of the others is as
+    /// old as that: nothing of it is evidence of reach, and no attempt begins before another voter
+    /// was heard, or one heartbeat interval has passed in which nobody was.
+    pub fn resumed(&mut self, now: Instant) {
+        self.voters.forget_round_trips();
+        self.unheard_until = now + self.setup.params.heartbeat_interval;
+    }
+
     /// A ping of a voter was answered after `took`.
     pub fn round_trip(&mut self, now: Instant, id: NodeId, took: Duration) {
         self.repeat_farewell(id);
         self.voters.round_trip(now, id, took);
+        self.unheard_until = Instant::ZERO;
         self.settle(now);
     }
 

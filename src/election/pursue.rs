@@ -220,7 +220,11 @@ impl Machine {
     /// Why this voter should try to lead, if it should.
     pub(super) fn need(&self, now: Instant) -> Option<ElectionCause> {
         let core = self.core.as_ref()?;
-        if self.stopping || core.genesis().is_some() || self.own_priority(now).drained {
+        if self.stopping
+            || core.genesis().is_some()
+            || self.own_priority(now).drained
+            || now < self.unheard_until
+        {
             return None;
         }
         if self.follow.leader(now).is_none() {

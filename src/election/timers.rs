@@ -57,6 +57,9 @@ impl Machine {
         }
         match &self.campaign {
             None => {
+                if now < self.unheard_until {
+                    want(self.unheard_until, "campaign");
+                }
                 if !self.stopping && core.genesis().is_none() && self.need(now).is_some() {
                     want(self.quiet_until, "campaign");
                 }

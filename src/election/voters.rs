@@ -104,6 +104,13 @@ impl Voters {
         }));
     }
 
+    /// No earlier round trip is evidence any more.
+    pub fn forget_round_trips(&mut self) {
+        for voter in self.0.values_mut() {
+            voter.round_trip_at = None;
+        }
+    }
+
     /// How many voters, this node included, answered it within `window`.
     #[must_use]
     pub fn in_touch(&self, now: Instant, window: Duration) -> usize {

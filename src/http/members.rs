@@ -36,11 +36,38 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
             "packet_loss_rate": f64::from(member.loss_permille) / 1e3,
             "last_seen_seconds": last_seen(present, member),
             "suspected_by": names(member.suspected_by.iter().copied()),
+            "suspicion": suspicion(present, member),
+            "declared_dead_by": name(member.account.declared_dead_by),
+            "last_refutation": member.account.refuted.map(|(at, how)| json!({
+                "how": how.as_str(), "seconds_ago": seconds(present.ago(at)),
+            })),
+            "held_off": member.account.held_off,
+            "probes": {
+                "answered": member.probes_answered,
+                "failed": member.probes_failed,
+                "late": member.account.late_answers,
+            },
         })
     });
     let members: Vec<Value> = std::iter::once(this).chain(others).collect();
     let body = json!({ "node_id": status.node.as_str(), "members": members });
     Answer::json(StatusCode::OK, &body)
+}
+
+/// Who suspects a member: the first accuser, and who confirmed it; null while nobody does.
+fn suspicion(present: &Present<'_>, member: &MemberStatus) -> Value {
+    let accusers = member.account.accusers.iter();
+    let mut accusers = accusers.map(|&(by, since)| {
+        json!({ "by": by.as_str(), "since_seconds": seconds(present.ago(since)) })
+    });
+    match accusers.next() {
+        Some(first) => json!({
+            "by": first["by"],
+            "since_seconds": first["since_seconds"],
+            "confirmed_by": accusers.collect::<Vec<_>>(),
+        }),
+        None => Value::Null,
+    }
 }
 
 fn last_seen(present: &Present<'_>, member: &MemberStatus) -> Option<f64> {

@@ -22,7 +22,7 @@ use ringrift_wire::{MemberState, NodeId};
 use super::dissemination::magnitude;
 use super::pings::Purpose;
 use super::suspicion::{Bounds, Suspicion};
-use super::{Event, Health, Member, Membership};
+use super::{Event, Health, Member, Membership, Refutation};
 use crate::time::Instant;
 
 /// Pings in a row that go unanswered before this node accuses.
@@ -170,6 +170,14 @@ impl Membership {
         self.checks.insert(id, Check { sent, since, next_at: now + wait });
     }
 
+    /// One who was silent has answered: so may the others, and they are asked at once.
+    pub(super) fn stir(&mut self, now: Instant) {
+        let soon = now + self.params.probe_interval / 16;
+        for check in self.checks.values_mut() {
+            check.next_at = check.next_at.min(soon);
+        }
+    }
+
     /// Between two pings of a suspect.
     fn spacing(&self, member: &Member) -> Duration {
         let least = (self.params.probe_interval / 16).max(MIN_SPACING);
@@ -199,7 +207,7 @@ impl Membership {
         }
         let me = self.me.id;
         let Some((new, first)) = self.table.edit(id, |member| match &mut member.suspicion {
-            Some(suspicion) => (suspicion.confirm(me), false),
+            Some(suspicion) => (suspicion.confirm(me, now), false),
             None if member.health == Health::Alive => {
                 member.become_health(now, Health::Suspect);
                 member.suspicion = Some(Suspicion::new(me, now));
@@ -232,12 +240,14 @@ impl Membership {
             let accused = suspicion.withdraw(me);
             if !accused {
                 member.become_health(now, Health::Alive);
+                member.refuted = Some((now, Refutation::Answered));
             }
             !accused
         });
         if cleared == Some(true) {
             self.counters.suspicions_refuted += 1;
-            self.tell(Event::MemberRefuted { member: id });
+            self.tell(Event::MemberRefuted { member: id, how: Refutation::Answered });
+            self.stir(now);
         }
     }
 

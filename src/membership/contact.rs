@@ -90,6 +90,7 @@ impl Membership {
             if !at_home {
                 self.start_proof(now, sender, from, None);
             }
+            self.sign_of_life(now, sender);
             self.tell_the_accused(now, sender);
             return Standing::Known;
         }
@@ -108,6 +109,7 @@ impl Membership {
         let spacing = self.params.probe_interval / 4;
         let due = self.table.get(id).is_some_and(|member| {
             matches!(member.health, Health::Suspect | Health::Dead)
+                && !member.is_held_off()
                 && member.told_at.is_none_or(|told| now.since(told) >= spacing)
         });
         if due {
@@ -119,6 +121,7 @@ impl Membership {
     /// A new process has the name.
     fn take_over(&mut self, now: Instant, id: NodeId, boot: Boot, incarnation: u32) {
         self.checks.remove(&id);
+        self.let_go(id);
         self.round.take_if(|round| round.is_of(id));
         let Some((restarted, address)) = self.table.edit(id, |member| {
             let restarted = member.sequence.is_some();

@@ -30,6 +30,29 @@ pub struct Seed {
     pub voter: bool,
 }
 
+/// How an accusation came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refutation {
+    /// The member answered this node, which had been the only accuser.
+    Answered,
+    /// The member raised its incarnation.
+    Incarnation,
+    /// The member had been declared dead, and raised its incarnation.
+    Returned,
+}
+
+impl Refutation {
+    /// The word for logs and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Incarnation => "incarnation",
+            Self::Returned => "returned",
+        }
+    }
+}
+
 /// Something that happened to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -51,6 +74,8 @@ pub enum Event {
     MemberRefuted {
         /// Who.
         member: NodeId,
+        /// How.
+        how: Refutation,
     },
     /// It was declared dead.
     MemberDied {
@@ -78,7 +103,7 @@ impl Event {
         match *self {
             Self::MemberJoined { member, .. }
             | Self::MemberSuspected { member, .. }
-            | Self::MemberRefuted { member }
+            | Self::MemberRefuted { member, .. }
             | Self::MemberDied { member, .. }
             | Self::MemberLeft { member }
             | Self::MemberRestarted { member } => member,

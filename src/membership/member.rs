@@ -14,6 +14,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Boot, MemberState, NodeId, Update};
 
+use super::flap::Returns;
+use super::interface::Refutation;
 use super::suspicion::Suspicion;
 use crate::time::Instant;
 
@@ -167,6 +169,10 @@ pub struct Member {
     pub(super) buried_by: Option<NodeId>,
     /// When a datagram of its own last arrived from its address.
     pub(super) heard_at_home: Option<Instant>,
+    /// Its returns from the dead.
+    pub(super) returns: Returns,
+    /// How the last accusation of it was answered, and when.
+    pub(super) refuted: Option<(Instant, Refutation)>,
     /// The highest sequence that first-hand evidence has shown to be gone.
     pub(super) superseded: Option<u64>,
     /// The last sign of life: a datagram of its own, an answer through others, a refutation.
@@ -203,6 +209,8 @@ impl Member {
             buried_by: None,
             heard_at_home: None,
             superseded: None,
+            returns: Returns::default(),
+            refuted: None,
             evidence: now,
             called_at: None,
             told_at: None,
@@ -220,6 +228,29 @@ impl Member {
     /// Who suspects it, by what this node has heard.
     pub fn suspected_by(&self) -> &[NodeId] {
         self.suspicion.as_ref().map_or(&[], |suspicion| suspicion.by())
+    }
+
+    /// Who suspects it and since when each of them does, the first accuser first.
+    pub fn accusers(&self) -> impl Iterator<Item = (NodeId, Instant)> {
+        self.suspicion.iter().flat_map(|suspicion| suspicion.accusers())
+    }
+
+    /// Who declared it dead, while it is dead.
+    #[must_use]
+    pub const fn declared_dead_by(&self) -> Option<NodeId> {
+        self.buried_by
+    }
+
+    /// When and how the last accusation of it was answered.
+    #[must_use]
+    pub const fn refuted(&self) -> Option<(Instant, Refutation)> {
+        self.refuted
+    }
+
+    /// Whether it answers and is still counted as dead, because it comes and goes.
+    #[must_use]
+    pub const fn is_held_off(&self) -> bool {
+        self.returns.hold.is_some()
     }
 
     /// How long its slowest answers take, by what this node has measured; zero while nothing is known.

@@ -13,6 +13,7 @@
 //! | `rumour` | what follows from a rumour that wins |
 //! | `probe` | whom to ping each interval, and when a round has failed |
 //! | `check` | the examination of a suspect, and when it is dead |
+//! | `flap` | when a member that comes and goes is believed again |
 //! | `suspicion` | how long a suspicion lasts |
 //! | `awareness` | how far this node trusts itself |
 //! | `dissemination` | which rumours a message carries |
@@ -31,6 +32,7 @@ mod awareness;
 mod check;
 mod contact;
 mod dissemination;
+mod flap;
 mod interface;
 mod member;
 mod params;
@@ -51,14 +53,14 @@ mod network;
 #[cfg(test)]
 mod tests;
 
-pub use interface::{Counters, Event, Myself, Output, Seed};
+pub use interface::{Counters, Event, Myself, Output, Refutation, Seed};
 pub use member::{Health, Member};
 pub use params::Params;
 
 use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Boot, Gossip, MemberState, Message, NodeId, Update, Updates};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::rng::Rng;
 use crate::time::{Deadline, Instant};
@@ -106,6 +108,10 @@ pub struct Membership {
     greetings: Vec<(Instant, NodeId)>,
     /// When a lost member is called next.
     next_call: Instant,
+    /// Members whose return is put off.
+    held: BTreeSet<NodeId>,
+    /// When a member last returned from the dead at once.
+    last_return: Option<Instant>,
     /// Where the search for lost members goes on.
     last_called: Option<NodeId>,
     repair: Repair,
@@ -149,6 +155,8 @@ impl Membership {
             checks: BTreeMap::new(),
             answers: Answers::default(),
             next_call: now,
+            held: BTreeSet::new(),
+            last_return: None,
             proofs: BTreeMap::new(),
             greetings: Vec::new(),
             last_called: None,

@@ -163,6 +163,7 @@ impl Membership {
         }
         let most = self.table.lost().len() > self.table.reachable();
         self.next_call = now + self.params.probe_interval / if most { 2 } else { 1 };
+        self.call_held(now);
         self.call_lost(now, 1);
     }
 
@@ -456,6 +457,7 @@ impl Membership {
             .map(|member| member.id)
             .collect();
         for member in old {
+            self.let_go(member);
             self.table.remove(member);
         }
     }

@@ -16,7 +16,7 @@ use ringrift_wire::{MAX_UPDATES, MemberState, NodeId, Update};
 use super::member::{Claim, Worth, weigh};
 use super::probe::CALLS_AFTER_RETURN;
 use super::suspicion::Suspicion;
-use super::{Event, Health, Member, Membership};
+use super::{Event, Health, Member, Membership, Refutation};
 use crate::time::Instant;
 
 impl Membership {
@@ -110,7 +110,7 @@ impl Membership {
             return;
         }
         let new = self.table.edit(update.member, |member| {
-            member.suspicion.as_mut().is_some_and(|suspicion| suspicion.confirm(by))
+            member.suspicion.as_mut().is_some_and(|suspicion| suspicion.confirm(by, now))
         });
         if new == Some(true) {
             self.counters.updates_applied += 1;
@@ -124,6 +124,17 @@ impl Membership {
     fn on_news(&mut self, now: Instant, update: &Update) {
         let id = update.member;
         let Some(before) = self.table.get(id).cloned() else { return };
+        let answered = matches!(update.state, MemberState::Alive | MemberState::Suspect { .. });
+        if before.health == Health::Dead
+            && before.sequence == Some(update.sequence)
+            && answered
+            && self.puts_off(now, update)
+        {
+            return;
+        }
+        if before.sequence != Some(update.sequence) || update.state == MemberState::Left {
+            self.let_go(id);
+        }
         if before.address.is_none() || before.sequence.is_none_or(|known| known < update.sequence) {
             self.on_new_address(now, &before, update);
         }
@@ -176,7 +187,7 @@ impl Membership {
         });
     }
 
-    fn on_life(&mut self, now: Instant, before: &Member, update: &Update) {
+    pub(super) fn on_life(&mut self, now: Instant, before: &Member, update: &Update) {
         let id = update.member;
         self.checks.remove(&id);
         self.adopt(now, update, Health::Alive);
@@ -193,7 +204,13 @@ impl Membership {
             Health::Alive => {}
             Health::Suspect | Health::Dead | Health::Left => {
                 self.counters.suspicions_refuted += u64::from(before.health == Health::Suspect);
-                self.tell(Event::MemberRefuted { member: id });
+                let how = match before.health {
+                    Health::Suspect => Refutation::Incarnation,
+                    _ => Refutation::Returned,
+                };
+                self.table.edit(id, |member| member.refuted = Some((now, how)));
+                self.tell(Event::MemberRefuted { member: id, how });
+                self.stir(now);
             }
         }
         if !before.health.is_reachable() {

@@ -26,6 +26,8 @@ const FULL_HOUSE: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Suspicion {
     by: Vec<NodeId>,
+    /// Since when each of them accuses it.
+    times: Vec<Instant>,
     /// When it began, later when the suspect has been heard of since or this node was late.
     pub(super) started: Instant,
     /// Another node has declared the suspect dead.
@@ -49,25 +51,34 @@ pub(super) struct Bounds {
 
 impl Suspicion {
     pub(super) fn new(by: NodeId, now: Instant) -> Self {
-        Self { by: vec![by], started: now, claimed_by: None, looked_at: now }
+        Self { by: vec![by], times: vec![now], started: now, claimed_by: None, looked_at: now }
     }
 
     pub(super) fn by(&self) -> &[NodeId] {
         &self.by
     }
 
+    /// Who accuses it and since when, the first accuser first.
+    pub(super) fn accusers(&self) -> impl Iterator<Item = (NodeId, Instant)> {
+        self.by.iter().copied().zip(self.times.iter().copied())
+    }
+
     /// Adds an accuser; false if it is none new, or there are enough.
-    pub(super) fn confirm(&mut self, by: NodeId) -> bool {
+    pub(super) fn confirm(&mut self, by: NodeId, now: Instant) -> bool {
         let new = !self.by.contains(&by) && self.by.len() < MAX_ACCUSERS;
         if new {
             self.by.push(by);
+            self.times.push(now);
         }
         new
     }
 
     /// Takes one accuser's word back; false if nobody is left.
     pub(super) fn withdraw(&mut self, by: NodeId) -> bool {
-        self.by.retain(|&accuser| accuser != by);
+        if let Some(at) = self.by.iter().position(|&accuser| accuser == by) {
+            self.by.remove(at);
+            self.times.remove(at);
+        }
         !self.by.is_empty()
     }
 
@@ -103,7 +114,7 @@ mod tests {
     fn wait(witnesses: usize, accusers: &[&str]) -> u64 {
         let mut suspicion = Suspicion::new(id(accusers[0]), Instant::ZERO);
         for accuser in &accusers[1..] {
-            suspicion.confirm(id(accuser));
+            suspicion.confirm(id(accuser), Instant::ZERO);
         }
         let (floor, ceiling) = (Duration::from_millis(500), Duration::from_millis(6_500));
         let bounds = Bounds { floor, ceiling, witnesses, own_evidence: true };
@@ -130,8 +141,8 @@ mod tests {
     #[test]
     fn without_evidence_of_its_own_a_node_needs_anothers_word_and_waits_for_the_floor() {
         let mut suspicion = Suspicion::new(id("a"), Instant::ZERO);
-        suspicion.confirm(id("b"));
-        suspicion.confirm(id("c"));
+        suspicion.confirm(id("b"), Instant::ZERO);
+        suspicion.confirm(id("c"), Instant::ZERO);
         let bounds = Bounds {
             floor: Duration::from_secs(1),
             ceiling: Duration::from_secs(6),
@@ -147,7 +158,7 @@ mod tests {
     fn accusers_are_bounded_and_can_withdraw() {
         let mut suspicion = Suspicion::new(id("a"), Instant::ZERO);
         for accuser in 0..50 {
-            suspicion.confirm(id(&format!("n{accuser}")));
+            suspicion.confirm(id(&format!("n{accuser}")), Instant::ZERO);
         }
         assert_eq!(suspicion.by().len(), MAX_ACCUSERS);
         let mut alone = Suspicion::new(id("a"), Instant::ZERO);

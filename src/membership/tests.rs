@@ -389,7 +389,7 @@ fn tables_that_cannot_become_equal_cause_no_steady_traffic() {
     let before = repairs(&network);
     network.run(SECOND * 600);
     let rate = repairs(&network) - before;
-    assert!(rate > 0 && rate < 100, "{rate} repairs in 600 s");
+    assert!(rate > 0 && rate < 200, "{rate} repairs in 600 s");
 }
 
 /// Invariant 1.

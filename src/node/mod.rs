@@ -61,6 +61,8 @@ pub struct Node {
     /// When a foreign address under a voter's name was last told.
     foreign_told: BTreeMap<NodeId, Instant>,
     overflows: u64,
+    /// Late loops that the election knows of.
+    late_loops: u64,
 }
 
 impl Node {
@@ -102,10 +104,17 @@ impl Node {
             foreign_addresses: 0,
             foreign_told: BTreeMap::new(),
             overflows: 0,
+            late_loops: 0,
             set,
         };
         node.drain();
         node
+    }
+
+    /// Tells the node, at its start, at which Unix seconds it started after an end that was not clean; 0
+    /// says nothing. Those of the last hour count against its stability.
+    pub fn remember_unclean_starts(&mut self, now: Instant, starts: &[u64]) {
+        self.machine.remember_unclean_starts(now, starts);
     }
 
     /// Takes one input.
@@ -243,6 +252,11 @@ impl Node {
     }
 
     fn drain_membership(&mut self) {
+        let late_loops = self.membership.counters().late_loops;
+        if late_loops > self.late_loops {
+            self.late_loops = late_loops;
+            self.machine.resumed(self.now);
+        }
         while let Some(output) = self.membership.poll_output() {
             match output {
                 membership::Output::Send { to, member, mut message } => {

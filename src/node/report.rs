@@ -4,7 +4,7 @@ use ringrift_wire::NodeId;
 
 use super::Node;
 use super::status::{
-    Counters, KnownLeader, Lease, MemberStatus, PromiseStatus, Role, Status, VoterStatus,
+    Account, Counters, KnownLeader, Lease, MemberStatus, PromiseStatus, Role, Status, VoterStatus,
 };
 use crate::membership::Member;
 use crate::time::Instant;
@@ -190,6 +190,13 @@ fn member_status(member: &Member) -> Option<MemberStatus> {
         round_trip: member.round_trip(),
         loss_permille: member.loss_permille,
         suspected_by: member.suspected_by().to_vec(),
+        account: Account {
+            accusers: member.accusers().collect(),
+            declared_dead_by: member.declared_dead_by(),
+            refuted: member.refuted(),
+            held_off: member.is_held_off(),
+            late_answers: member.late_answers,
+        },
         probes_answered: member.probes_answered,
         probes_failed: member.probes_failed,
     })

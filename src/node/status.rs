@@ -11,7 +11,7 @@ use ringrift_wire::{Boot, NodeId, Priority, VoterSetTag};
 pub use crate::election::{Ballot, PastElection};
 use crate::time::Instant;
 
-pub use crate::membership::Health;
+pub use crate::membership::{Health, Refutation};
 
 /// The part that a node plays, as it stood when the status was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,21 @@ impl Role {
     }
 }
 
+/// What became of accusations of one member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Who suspects it and since when, the first accuser first; the others confirmed it.
+    pub accusers: Vec<(NodeId, Instant)>,
+    /// Who declared it dead, while it is dead.
+    pub declared_dead_by: Option<NodeId>,
+    /// When and how the last accusation was answered.
+    pub refuted: Option<(Instant, Refutation)>,
+    /// It answers, and is still counted as dead because it comes and goes.
+    pub held_off: bool,
+    /// Its answers to this node that came after their round was over.
+    pub late_answers: u64,
+}
+
 /// Another node than this one, as recorded in the member table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberStatus {
@@ -62,6 +77,8 @@ pub struct MemberStatus {
     pub loss_permille: u16,
     /// Who suspects it, by what this node has heard.
     pub suspected_by: Vec<NodeId>,
+    /// What became of accusations of it.
+    pub account: Account,
     /// Probes of this node that it answered.
     pub probes_answered: u64,
     /// Probes of this node that it did not answer.

@@ -97,6 +97,7 @@ fn member(name: &str) -> MemberStatus {
         round_trip: Some(Duration::from_micros(1_500)),
         loss_permille: 10,
         suspected_by: Vec::new(),
+        account: crate::node::status::Account::default(),
         probes_answered: 99,
         probes_failed: 1,
     }

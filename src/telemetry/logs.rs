@@ -194,8 +194,8 @@ fn log_member(event: &membership::Event, node: &str) {
         Event::MemberSuspected { member, by } => {
             info!(node, member = member.as_str(), by = by.as_str(), "member suspected");
         }
-        Event::MemberRefuted { member } => {
-            info!(node, member = member.as_str(), "member refuted a suspicion");
+        Event::MemberRefuted { member, how } => {
+            info!(node, member = member.as_str(), how = how.as_str(), "member refuted a suspicion");
         }
         Event::MemberDied { member, by } => {
             info!(node, member = member.as_str(), by = by.as_str(), "member died");
@@ -227,7 +227,7 @@ mod tests {
         vec![
             (Event::Member(Member::MemberJoined { member: a, address }), "INFO"),
             (Event::Member(Member::MemberSuspected { member: a, by: b }), "INFO"),
-            (Event::Member(Member::MemberRefuted { member: a }), "INFO"),
+            (Event::Member(Member::MemberRefuted { member: a, how: membership::Refutation::Answered }), "INFO"),
             (Event::Member(Member::MemberDied { member: a, by: b }), "INFO"),
             (Event::Member(Member::MemberLeft { member: a }), "INFO"),
             (Event::Member(Member::MemberRestarted { member: a }), "INFO"),

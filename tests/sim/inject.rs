@@ -95,7 +95,7 @@ impl World {
             membership: membership::Params {
                 probe_interval: duration(options.probe),
                 probe_timeout: None,
-                peer_timeout: duration(options.lease),
+                peer_timeout: duration(options.silence),
                 open: false,
                 max_members: 64,
             },
@@ -228,7 +228,8 @@ impl World {
             Event::Member(membership::Event::MemberSuspected { .. }) => {
                 return self.hits.hit(Path::MemberSuspected);
             }
-            Event::Member(membership::Event::MemberDied { .. }) => {
+            Event::Member(membership::Event::MemberDied { member, .. }) => {
+                *self.deaths.entry((host, *member)).or_default() += 1;
                 return self.hits.hit(Path::MemberDied);
             }
             Event::Member(_) | Event::ForeignAddress { .. } => return,

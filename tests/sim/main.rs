@@ -10,6 +10,7 @@
 
 mod checkers;
 mod faults;
+mod gray;
 mod host;
 mod inject;
 mod liar;

@@ -90,6 +90,8 @@ pub(crate) struct Network {
     hosts: usize,
     open: Vec<bool>,
     flaps: Vec<Flap>,
+    /// Datagrams of each host that are lost on top of that, of a thousand.
+    muffled: Vec<u64>,
     quality: Quality,
     healed: Vec<bool>,
     calm: Quality,
@@ -102,6 +104,7 @@ impl Network {
             hosts,
             open: vec![true; hosts * hosts],
             flaps: Vec::new(),
+            muffled: vec![0; hosts],
             quality,
             healed: vec![false; hosts],
             calm: quality,
@@ -125,6 +128,16 @@ impl Network {
     /// Lets a link go up and down from now on.
     pub(crate) fn flap(&mut self, flap: Flap) {
         self.flaps.push(flap);
+    }
+
+    /// From now on so many of a thousand datagrams that a host sends are lost.
+    pub(crate) fn muffle(&mut self, host: usize, permille: u64) {
+        self.muffled[host] = permille;
+    }
+
+    /// From now on links are like this.
+    pub(crate) const fn become_quality(&mut self, quality: Quality) {
+        self.quality = quality;
     }
 
     /// Stops all flapping.
@@ -163,6 +176,9 @@ impl Network {
     pub(crate) fn carry(&self, rng: &mut Rng, now: Nanos, from: usize, to: usize) -> Carried {
         let quality = if self.is_healed(from, to) { &self.calm } else { &self.quality };
         if !self.is_open(now, from, to) || chance(rng, quality.loss) {
+            return Carried::default();
+        }
+        if self.muffled[from] > 0 && chance(rng, self.muffled[from]) {
             return Carried::default();
         }
         let delay = |rng: &mut Rng| {

@@ -86,6 +86,8 @@ pub(crate) struct Options {
     pub(crate) election_timeout: Nanos,
     /// Between two probes of membership.
     pub(crate) probe: Nanos,
+    /// The longest silence before a member is dead, whatever suspicion says.
+    pub(crate) silence: Nanos,
     /// Rho in parts per million: hosts' clocks run between 1 - rho and 1 + rho of true time.
     pub(crate) drift_ppm: u32,
     /// How far apart the hosts' wall clocks are at most, in seconds.
@@ -170,6 +172,7 @@ impl Options {
             lease,
             election_timeout: weighted(rng, &[(1, lease / 2), (3, lease), (1, 2 * lease)]),
             probe: weighted(rng, &[(3, heartbeat), (1, 2 * heartbeat)]),
+            silence: lease,
             drift_ppm: weighted(rng, &[(1, 100), (4, 10_000), (1, 50_000)]),
             wall_spread_s: weighted(rng, &[(1, 0), (1, 2), (1, 600)]),
             quality,
@@ -195,6 +198,7 @@ impl Options {
             lease: 400 * MS,
             election_timeout: 400 * MS,
             probe: 100 * MS,
+            silence: 400 * MS,
             drift_ppm: 10_000,
             wall_spread_s: 0,
             quality: Quality::calm(MS),

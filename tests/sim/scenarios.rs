@@ -21,7 +21,7 @@ const LEASE: Nanos = 400 * MS;
 const REPLACED: Nanos = LEASE + LEASE / 50 + 5 * 50 * MS + 4 * MS + 4 * MS;
 
 /// A world that tells what happened in it when its test fails.
-struct Scene(World);
+pub(crate) struct Scene(World);
 
 impl Deref for Scene {
     type Target = World;
@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// Hosts whose processes have all just started.
-    fn started(options: Options) -> Self {
+    pub(crate) fn started(options: Options) -> Self {
         let mut scene = Self::empty(options);
         for host in 0..scene.hosts.len() {
             scene.at(0, What::Start { host });
@@ -71,13 +71,13 @@ impl Scene {
     }
 
     /// Lets time pass; nothing may be violated.
-    fn go(&mut self, length: Nanos) {
+    pub(crate) fn go(&mut self, length: Nanos) {
         self.0.run_for(length);
         assert_eq!(self.violation, None);
     }
 
     /// Lets time pass until something holds; gives how long it took.
-    fn wait(&mut self, limit: Nanos, what: &str, holds: impl Fn(&World) -> bool) -> Nanos {
+    pub(crate) fn wait(&mut self, limit: Nanos, what: &str, holds: impl Fn(&World) -> bool) -> Nanos {
         let began = self.now;
         while !holds(self) {
             assert!(self.now < began + limit, "not within {limit} ns: {what}");
@@ -87,7 +87,7 @@ impl Scene {
     }
 
     /// Lets time pass while something holds all the time.
-    fn hold(&mut self, length: Nanos, what: &str, holds: impl Fn(&World) -> bool) {
+    pub(crate) fn hold(&mut self, length: Nanos, what: &str, holds: impl Fn(&World) -> bool) {
         let end = self.now + length;
         while self.now < end {
             self.go(MS);
@@ -96,7 +96,7 @@ impl Scene {
     }
 
     /// The term that is led at present.
-    fn term(&self) -> Option<u64> {
+    pub(crate) fn term(&self) -> Option<u64> {
         self.leases.leader(self.now).map(|(_, held)| held.term)
     }
 
@@ -105,7 +105,7 @@ impl Scene {
         self.hosts[host].disk.record.map_or(0, |record| record.term)
     }
 
-    fn cut(&mut self, shape: &Shape) {
+    pub(crate) fn cut(&mut self, shape: &Shape) {
         self.timeline_note(format!("{shape:?}"));
         self.network.shape(shape);
     }

@@ -5,7 +5,7 @@
 
 use ringrift_p2p::node::{Command, Input, Output, Persisted};
 use ringrift_p2p::rng::Rng;
-use ringrift_wire::{Boot, Envelope, Message, Verdict};
+use ringrift_wire::{Boot, Envelope, Message, NodeId, Verdict};
 use std::collections::BTreeMap;
 
 use crate::checkers::Violation;
@@ -67,6 +67,8 @@ pub(crate) struct World {
     /// The term that each host's process says it leads.
     pub(crate) leading: Vec<Option<u64>>,
     pub(crate) wipes: u64,
+    /// How often each host has declared each member dead.
+    pub(crate) deaths: BTreeMap<(usize, NodeId), usize>,
     pub(crate) hits: Hits,
     pub(crate) timeline: Timeline,
     pub(crate) violation: Option<Violation>,
@@ -101,6 +103,7 @@ impl World {
             led_until: Some(0),
             leading: vec![None; count],
             wipes: 0,
+            deaths: BTreeMap::new(),
             hits: Hits::default(),
             timeline: Timeline::new(keep_timeline),
             violation: None,

@@ -4,7 +4,8 @@
 //! believed, and what an operator is told when they cannot be. When to write and what to do after
 //! a failed write is the node's business. The files:
 //!
-//! - `lock`: held with flock for the life of the process; its content is the holder's process id.
+//! - `lock`: held with flock for the life of the process; its content is the holder's process id, and
+//!   nothing after a clean end.
 //! - `votes`: two slots, see `slot.rs`.
 //! - the same-boot file, in a folder that need not survive a reboot: see `promise.rs`.
 //!
@@ -78,6 +79,9 @@ pub struct Place {
     pub inode: u64,
 }
 
+/// Unix seconds of the last starts after an end that was not clean, newest first, 0 for none.
+pub type UncleanStarts = [u64; 8];
+
 /// What an opened store found, and the store.
 #[derive(Debug)]
 pub struct Opened {
@@ -87,6 +91,8 @@ pub struct Opened {
     pub boot: Boot,
     /// What the predecessor left.
     pub restored: Restored,
+    /// The starts of this node after an end that was not clean, this one included.
+    pub unclean_starts: UncleanStarts,
 }
 
 /// An open store.
@@ -230,7 +236,7 @@ pub struct Start {
 /// The store is locked, damaged, newer, or the disk refuses; see [`StoreError`].
 pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opened, StoreError> {
     make_private_dir(data_dir)?;
-    let lock = lock(data_dir)?;
+    let (lock, ended_cleanly) = lock(data_dir)?;
     let path = data_dir.join("votes");
     let found = read_slots(&path)?;
 
@@ -239,7 +245,8 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
         Boot { sequence: start.unix_seconds.max(stored.saturating_add(1)), nonce: start.nonce };
     let (slots, promise, may_release) = match found {
         Some(found) => {
-            reopen(found, boot, promise_path, start).map_err(io_error("write", &path))?
+            let unclean = (!ended_cleanly).then_some(start.unix_seconds);
+            reopen(found, boot, unclean, promise_path, start).map_err(io_error("write", &path))?
         }
         None => {
             let slots = create(data_dir, &path, boot, start.machine)?;
@@ -248,6 +255,7 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
     };
     let newest = slots.newest();
     let restored = Restored { record: newest.record, promise, may_release };
+    let unclean_starts = newest.unclean;
     if let Some(dir) = promise_path.parent() {
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     }
@@ -255,7 +263,8 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
     let mut promise_file = PromiseFile::new(promise_path.to_path_buf(), kernel_boot, boot);
     // What a failure leaves behind names the predecessor's nonce, which nobody believes any more.
     let _ = promise_file.write(&promise);
-    Ok(Opened { store: Store { slots, promise: promise_file, _lock: lock }, boot, restored })
+    let store = Store { slots, promise: promise_file, _lock: lock };
+    Ok(Opened { store, boot, restored, unclean_starts })
 }
 
 /// What `votes` holds.
@@ -293,6 +302,7 @@ fn read_slots(path: &Path) -> Result<Option<Found>, StoreError> {
 fn reopen(
     found: Found,
     boot: Boot,
+    unclean: Option<u64>,
     promise_path: &Path,
     start: &Start,
 ) -> io::Result<(Slots<File>, RestoredPromise, bool)> {
@@ -313,6 +323,10 @@ fn reopen(
         next.boot = boot;
         next.machine = start.machine;
         next.place = place;
+        if let Some(start) = unclean {
+            next.unclean.rotate_right(1);
+            next.unclean[0] = start;
+        }
     })?;
     Ok((slots, promise, may_release))
 }
@@ -334,7 +348,8 @@ fn create(
         .open(&draft)
         .map_err(io_error("create", &draft))?;
     let place = place_of(&file, &draft)?;
-    let slot = Slot { sequence: 1, boot, machine, place, record: None };
+    let unclean = UncleanStarts::default();
+    let slot = Slot { sequence: 1, boot, machine, place, record: None, unclean };
     let mut content = vec![0; slot::FILE];
     content[..slot::SLOT].copy_from_slice(&slot::encode(&slot));
     (&file)
@@ -373,7 +388,15 @@ fn make_private_dir(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn lock(data_dir: &Path) -> Result<File, StoreError> {
+/// The process that holds the store in `data_dir` ends as it should: its next start is not counted
+/// against it. What is lost here makes a clean end look like another, and nothing worse.
+pub fn mark_clean(data_dir: &Path) {
+    let lock = OpenOptions::new().write(true).open(data_dir.join("lock"));
+    let _ = lock.and_then(|lock| lock.set_len(0));
+}
+
+/// The lock, and whether the last holder ended cleanly.
+fn lock(data_dir: &Path) -> Result<(File, bool), StoreError> {
     let path = data_dir.join("lock");
     let mut file = OpenOptions::new()
         .read(true)
@@ -393,11 +416,12 @@ fn lock(data_dir: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
     }
+    let holder = file.metadata().map_err(io_error("look at", &path))?.len();
     file.set_permissions(Permissions::from_mode(0o600))
         .and_then(|()| file.set_len(0))
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(io_error("write", &path))?;
-    Ok(file)
+    Ok((file, holder == 0))
 }
 
 #[cfg(test)]

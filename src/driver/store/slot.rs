@@ -16,6 +16,7 @@
 //! | 149..165 | term, nonce |
 //! | 165..173 | longest lease, nanoseconds |
 //! | 173..181 | `set_version`, `led_version` |
+//! | 181..245 | Unix seconds of the last eight starts after an end that was not clean, newest first, 0 for none |
 //! | 508..512 | CRC32 of all before it |
 //!
 //! All numbers are little endian; what is not named is zero and reserved. Magic, version and the
@@ -33,7 +34,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::fields::{Reader, Writer, is_sealed};
-use super::{Machine, Place};
+use super::{Machine, Place, UncleanStarts};
 use crate::election::record::VoteRecord;
 
 /// Length of a slot in bytes.
@@ -63,7 +64,12 @@ pub(super) struct Slot {
     pub(super) place: Place,
     /// The record; `None` until the voter has one.
     pub(super) record: Option<VoteRecord>,
+    /// Unix seconds of starts after an end that was not clean, newest first, 0 for none.
+    pub(super) unclean: UncleanStarts,
 }
+
+/// Length of the fields of a record in bytes, the flags before them not counted.
+const RECORD: usize = 96;
 
 /// The bytes of a slot.
 pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
@@ -86,6 +92,11 @@ pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
         to.u64(u64::try_from(record.longest_lease.as_nanos()).unwrap_or(u64::MAX));
         to.u32(record.set_version);
         to.u32(record.led_version);
+    } else {
+        to.bytes(&[0; RECORD]);
+    }
+    for start in slot.unclean {
+        to.u64(start);
     }
     to.seal();
     bytes
@@ -120,6 +131,7 @@ fn fields(from: &mut Reader<'_>) -> Option<Slot> {
     let place = Place { device: from.u64()?, inode: from.u64()? };
     let flags = from.u8()?;
     let record = if flags & HAS_RECORD == 0 {
+        from.bytes::<RECORD>()?;
         None
     } else {
         Some(VoteRecord {
@@ -132,7 +144,11 @@ fn fields(from: &mut Reader<'_>) -> Option<Slot> {
             drained: flags & DRAINED != 0,
         })
     };
-    Some(Slot { sequence, boot, machine, place, record })
+    let mut unclean = UncleanStarts::default();
+    for start in &mut unclean {
+        *start = from.u64()?;
+    }
+    Some(Slot { sequence, boot, machine, place, record, unclean })
 }
 
 /// Where slots are written to.
@@ -226,6 +242,7 @@ mod tests {
                 led_version: 2,
                 drained: true,
             }),
+            unclean: [9, 8, 7, 6, 5, 4, 3, 2],
         }
     }
 
@@ -277,7 +294,8 @@ mod tests {
         assert_eq!((bytes[84], bytes[85], &bytes[86..98]), (3, 12, b"hetzner-cpu1".as_slice()));
         assert_eq!(bytes[149..157], 1_790_000_006_u64.to_le_bytes());
         assert_eq!(bytes[173..181], [3, 0, 0, 0, 2, 0, 0, 0]);
-        assert!(bytes[181..508].iter().all(|&byte| byte == 0));
+        assert_eq!(bytes[181..189], 9_u64.to_le_bytes());
+        assert!(bytes[245..508].iter().all(|&byte| byte == 0));
     }
 
     #[test]

@@ -107,6 +107,20 @@ fn the_boot_sequence_rises_with_every_start_and_follows_the_wall_clock_up() {
 }
 
 #[test]
+fn the_last_eight_starts_after_an_unclean_end_are_kept_and_a_clean_end_adds_none() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.open().unwrap().unclean_starts, [0; 8], "a first start follows nothing");
+    for second in 2_001..=2_010 {
+        bench.start.unix_seconds = second;
+        assert_eq!(bench.open().unwrap().unclean_starts[0], second);
+    }
+    mark_clean(&bench.data_dir());
+    bench.start.unix_seconds = 3_000;
+    let kept = bench.open().unwrap().unclean_starts;
+    assert_eq!(kept, [2_010, 2_009, 2_008, 2_007, 2_006, 2_005, 2_004, 2_003]);
+}
+
+#[test]
 fn an_empty_record_stays_empty_over_restarts() {
     let mut bench = Bench::new();
     for _ in 0..3 {

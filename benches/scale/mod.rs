@@ -1,0 +1,359 @@
+//! Membership by itself under virtual time: what growing from 5 to 5,000 members costs each of them.
+//!
+//! Up to 1,000 members all are the production machine. Of 5,000 only some are, since each would keep a
+//! table of 5,000; the others are stand-ins that answer pings and send as many as a member does. Bytes
+//! are those of the wire format, with IPv4 and UDP headers. Links take 1 to 2 ms and lose nothing.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+use ringrift_p2p::membership::{Event, Health, Membership, Myself, Output, Params, Seed};
+use ringrift_p2p::rng::Rng;
+use ringrift_p2p::time::Instant;
+use ringrift_wire::{Ack, Boot, Envelope, MAX_DATAGRAM, Message, NodeId, Ping, encode};
+use serde_json::json;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fs;
+
+use crate::report::{Report, Spread, setting};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Of UDP and of IPv4, on each datagram.
+const HEADERS: usize = 28;
+const VOTERS: usize = 5;
+
+/// Members of which all are real, then with stand-ins: how many there are and how many are real.
+const SIZES: [(usize, usize); 5] = [(5, 5), (32, 32), (200, 200), (1_000, 1_000), (5_000, 250)];
+
+/// Runs the bench.
+pub fn run() {
+    let kills = setting("BENCH_KILLS", 20);
+    let columns = [
+        "members",
+        "real",
+        "first to know, s",
+        "median",
+        "max",
+        "last to know, s",
+        "median",
+        "max",
+        "B/s each",
+        "datagrams/s each",
+        "KB of memory a table",
+        "CPU ms a member-minute",
+        "false deaths",
+        "kills",
+    ];
+    let mut report = Report::new("membership-scale", &columns);
+    let largest = setting("BENCH_MEMBERS", 5_000);
+    for (count, real) in SIZES.into_iter().filter(|size| size.0 <= largest) {
+        let measured = measure(count, real, if count > 1_000 { kills.min(5) } else { kills });
+        let spread = |values: &[f64]| {
+            let spread = Spread::of(values.to_vec());
+            let text = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
+            [
+                text(spread.as_ref().map(Spread::min)),
+                text(spread.as_ref().map(Spread::median)),
+                text(spread.as_ref().map(Spread::max)),
+            ]
+        };
+        report.line(json!({
+            "members": count, "real": real, "first_to_know_s": measured.first,
+            "last_to_know_s": measured.last, "bytes_per_second": measured.bytes,
+            "datagrams_per_second": measured.datagrams, "table_kilobytes": measured.kilobytes,
+            "cpu_ms_per_member_minute": measured.cpu_ms, "false_deaths": measured.false_deaths,
+            "not_known_within_60_s": measured.missed,
+        }));
+        let mut row = vec![count.to_string(), real.to_string()];
+        row.extend(spread(&measured.first));
+        row.extend(spread(&measured.last));
+        row.extend([
+            format!("{:.0}", measured.bytes),
+            format!("{:.2}", measured.datagrams),
+            format!("{:.1}", measured.kilobytes),
+            format!("{:.1}", measured.cpu_ms),
+            measured.false_deaths.to_string(),
+            format!("{} ({} missed)", measured.last.len() + measured.missed, measured.missed),
+        ]);
+        println!("{}", row.join(" | "));
+        report.row(row);
+    }
+    report.hand_over();
+}
+
+struct Measured {
+    first: Vec<f64>,
+    last: Vec<f64>,
+    missed: usize,
+    false_deaths: usize,
+    bytes: f64,
+    datagrams: f64,
+    kilobytes: f64,
+    cpu_ms: f64,
+}
+
+fn measure(count: usize, real: usize, kills: usize) -> Measured {
+    let before = resident();
+    let mut herd = Herd::new(count, real, 7);
+    herd.run(SECOND * 60);
+    let kilobytes = resident().saturating_sub(before) as f64 / real as f64;
+    let (bytes, datagrams) = (herd.bytes, herd.datagrams);
+    let cpu = cpu_seconds();
+    let idle = SECOND * 60;
+    herd.run(idle);
+    let each = real as f64 * idle.as_secs_f64();
+    let mut measured = Measured {
+        first: Vec::new(),
+        last: Vec::new(),
+        missed: 0,
+        false_deaths: 0,
+        bytes: (herd.bytes - bytes) as f64 / each,
+        datagrams: (herd.datagrams - datagrams) as f64 / each,
+        kilobytes,
+        cpu_ms: (cpu_seconds() - cpu) * 1e3 / real as f64 * 60.0 / idle.as_secs_f64(),
+    };
+    measured.false_deaths += herd.deaths.len();
+    for kill in 0..kills {
+        // Never a voter: those are probed more often.
+        let victim = if count == VOTERS { kill % VOTERS } else { VOTERS + kill % (real - VOTERS) };
+        herd.deaths.clear();
+        herd.kill(victim);
+        let began = herd.now;
+        let mut all = false;
+        while !all && herd.now.since(began) < SECOND * 60 {
+            herd.run(Duration::from_millis(10));
+            all = herd.all_know(victim);
+        }
+        let of_it = |(_, of, at): &(usize, usize, Instant)| {
+            (*of == victim).then(|| at.since(began).as_secs_f64())
+        };
+        let times: Vec<f64> = herd.deaths.iter().filter_map(of_it).collect();
+        measured.false_deaths += herd.deaths.len() - times.len();
+        if all {
+            measured.first.extend(times.iter().copied().min_by(f64::total_cmp));
+            measured.last.extend(times.iter().copied().max_by(f64::total_cmp));
+        } else {
+            measured.missed += 1;
+        }
+        herd.restart(victim);
+        herd.run(SECOND * 20 + Duration::from_millis(137 * kill as u64));
+    }
+    measured
+}
+
+fn name(number: usize) -> NodeId {
+    NodeId::from_bytes(format!("member-{number:04}").as_bytes()).expect("a good name")
+}
+
+fn address(number: usize) -> SocketAddr {
+    let [_, _, high, low] = (number as u32 + 1).to_be_bytes();
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, high, low)), 8770)
+}
+
+fn number_of(address: SocketAddr) -> usize {
+    let IpAddr::V4(ip) = address.ip() else { return usize::MAX };
+    ((ip.to_bits() & 0xffff) as usize).wrapping_sub(1)
+}
+
+/// A datagram under way, or a deadline; the earliest first.
+type Due = core::cmp::Reverse<(Instant, u64)>;
+
+enum What {
+    Arrives { from: usize, to: usize, message: Message },
+    Wakes { member: usize },
+    /// A stand-in sends its ping.
+    StandIn { member: usize },
+}
+
+struct Herd {
+    now: Instant,
+    rng: Rng,
+    count: usize,
+    real: usize,
+    members: Vec<Option<Membership>>,
+    boots: Vec<Boot>,
+    wakes: Vec<Instant>,
+    heap: BinaryHeap<Due>,
+    what: BTreeMap<u64, What>,
+    sequence: u64,
+    bytes: usize,
+    datagrams: usize,
+    /// Who declared whom dead, and when.
+    deaths: Vec<(usize, usize, Instant)>,
+    buffer: [u8; MAX_DATAGRAM],
+}
+
+impl Herd {
+    fn new(count: usize, real: usize, seed: u64) -> Self {
+        let mut herd = Self {
+            now: Instant::ZERO + SECOND * 1_000,
+            rng: Rng::new(seed),
+            count,
+            real,
+            members: (0..real).map(|_| None).collect(),
+            boots: (0..count).map(|n| Boot { sequence: 1_000, nonce: n as u64 }).collect(),
+            wakes: vec![Instant::NEVER; real],
+            heap: BinaryHeap::new(),
+            what: BTreeMap::new(),
+            sequence: 0,
+            bytes: 0,
+            datagrams: 0,
+            deaths: Vec::new(),
+            buffer: [0; MAX_DATAGRAM],
+        };
+        for member in 0..real {
+            herd.start(member);
+        }
+        for member in real..count {
+            let at = herd.now + herd.rng.duration_below(SECOND);
+            herd.push(at, What::StandIn { member });
+        }
+        herd
+    }
+
+    fn start(&mut self, member: usize) {
+        let seeds = (0..self.count).filter(|&seed| seed != member);
+        let seeds = seeds.map(|seed| Seed {
+            id: name(seed),
+            address: Some(address(seed)),
+            voter: seed < VOTERS,
+        });
+        let me = Myself {
+            id: name(member),
+            boot: self.boots[member],
+            address: address(member),
+            incarnation: 0,
+            voter: member < VOTERS,
+        };
+        let params = Params {
+            probe_interval: SECOND,
+            probe_timeout: None,
+            peer_timeout: SECOND * 60,
+            open: false,
+            max_members: 10_000,
+        };
+        let seed = self.rng.next_u64();
+        let now = self.now;
+        self.members[member] = Some(Membership::new(params, me, seeds.collect(), seed, now));
+        self.drain(member);
+    }
+
+    fn kill(&mut self, member: usize) {
+        self.members[member] = None;
+        self.wakes[member] = Instant::NEVER;
+    }
+
+    fn restart(&mut self, member: usize) {
+        self.boots[member].sequence += 1;
+        self.start(member);
+    }
+
+    /// Whether every real member that is up has declared `of` dead.
+    fn all_know(&self, of: usize) -> bool {
+        let id = name(of);
+        let mut up = self.members.iter().flatten();
+        up.all(|member| member.member(id).is_some_and(|m| m.health == Health::Dead))
+    }
+
+    fn push(&mut self, at: Instant, what: What) {
+        self.sequence += 1;
+        self.what.insert(self.sequence, what);
+        self.heap.push(core::cmp::Reverse((at, self.sequence)));
+    }
+
+    fn run(&mut self, length: Duration) {
+        let end = self.now + length;
+        while let Some(core::cmp::Reverse((at, sequence))) = self.heap.peek().copied() {
+            if at > end {
+                break;
+            }
+            self.heap.pop();
+            self.now = self.now.max(at);
+            match self.what.remove(&sequence) {
+                Some(What::Arrives { from, to, message }) => self.arrive(from, to, &message),
+                Some(What::Wakes { member }) if self.wakes[member] <= self.now => {
+                    let now = self.now;
+                    self.wakes[member] = Instant::NEVER;
+                    if let Some(node) = &mut self.members[member] {
+                        node.handle_timeout(now);
+                    }
+                    self.drain(member);
+                }
+                Some(What::StandIn { member }) => {
+                    let to = self.rng.below(self.count as u64) as usize;
+                    let (digest, beacon, updates) = (0, None, Vec::new());
+                    let ping = Ping { number: 1, digest, wants_beacon: false, beacon, updates };
+                    self.carry(member, to, Message::Ping(ping));
+                    let at = self.now + SECOND;
+                    self.push(at, What::StandIn { member });
+                }
+                Some(What::Wakes { .. }) | None => {}
+            }
+        }
+        self.now = end;
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, message: &Message) {
+        if to >= self.real {
+            if let Message::Ping(ping) = message {
+                let (digest, beacon, updates) = (0, None, Vec::new());
+                let ack = Ack { number: ping.number, digest, beacon, updates };
+                self.carry(to, from, Message::Ack(ack));
+            }
+            return;
+        }
+        let now = self.now;
+        if let Some(node) = &mut self.members[to] {
+            node.handle_message(now, address(from), name(from), self.boots[from], message);
+            self.drain(to);
+        }
+    }
+
+    fn drain(&mut self, member: usize) {
+        while let Some(output) = self.members[member].as_mut().and_then(Membership::poll_output) {
+            match output {
+                Output::Send { to, message, .. } => {
+                    let to = number_of(to);
+                    let envelope =
+                        Envelope { sender: name(member), boot: self.boots[member], message };
+                    let length = encode(&envelope, 1, &mut self.buffer).expect("it fits");
+                    self.bytes += length + HEADERS;
+                    self.datagrams += 1;
+                    self.carry(member, to, envelope.message);
+                }
+                Output::Event(Event::MemberDied { member: of, .. }) => {
+                    let of = of.as_str().trim_start_matches("member-").parse().unwrap_or(0);
+                    self.deaths.push((member, of, self.now));
+                }
+                Output::Event(_) | Output::RoundTrip { .. } => {}
+            }
+        }
+        let due = self.members[member].as_ref().and_then(Membership::poll_timeout);
+        let Some(due) = due.map(|deadline| deadline.at.max(self.now)) else { return };
+        if due < self.wakes[member] {
+            self.wakes[member] = due;
+            self.push(due, What::Wakes { member });
+        }
+    }
+
+    fn carry(&mut self, from: usize, to: usize, message: Message) {
+        if to < self.count {
+            let delay = Duration::from_millis(1) + self.rng.duration_below(SECOND / 1_000);
+            let at = self.now + delay;
+            self.push(at, What::Arrives { from, to, message });
+        }
+    }
+}
+
+/// Kilobytes in memory.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Processor seconds of this process.
+fn cpu_seconds() -> f64 {
+    let text = fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let ran = text.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok());
+    ran.unwrap_or(0.0) / 1e9
+}
