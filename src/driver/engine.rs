@@ -397,7 +397,8 @@ const fn is_election(kind: Kind) -> bool {
         | Kind::Nack
         | Kind::RelayedAck
         | Kind::Gossip
-        | Kind::Pull => false,
+        | Kind::Pull
+        | Kind::Hearing => false,
     }
 }
 

@@ -36,7 +36,8 @@ impl Machine {
             | Message::Nack(_)
             | Message::RelayedAck(_)
             | Message::Gossip(_)
-            | Message::Pull(_) => return,
+            | Message::Pull(_)
+            | Message::Hearing(_) => return,
         }
         self.settle(now);
     }

@@ -173,6 +173,8 @@ pub struct Machine {
     /// Ranks last until this.
     last_until: Instant,
     failures: u32,
+    /// Bucket of what the other voters say of their reach of this one.
+    centrality: u8,
     losses: VecDeque<Instant>,
     trigger_blocked_until: Option<Instant>,
     next_inquiry: Instant,
@@ -218,6 +220,7 @@ impl Machine {
             quiet_until: Instant::ZERO,
             last_until: Instant::ZERO,
             failures: 0,
+            centrality: 0,
             losses: VecDeque::new(),
             trigger_blocked_until: None,
             next_inquiry: now,
@@ -268,6 +271,15 @@ impl Machine {
         if let Some(voter) = self.voters.get_mut(id) {
             voter.standing = standing;
             self.settle(now);
+        }
+    }
+
+    /// The bucket of this voter's centrality. It does not change within an attempt to lead.
+    pub fn set_centrality(&mut self, bucket: u8) {
+        let attempts = self.campaign.is_some()
+            || self.core.as_ref().is_some_and(|core| core.tally().is_some());
+        if !attempts {
+            self.centrality = bucket;
         }
     }
 
@@ -414,7 +426,7 @@ impl Machine {
             drained: drained || place.is_some_and(|place| place.never),
             last: now < self.last_until,
             stability: bucket + u8::from(young),
-            centrality: 0,
+            centrality: self.centrality,
             gpu: u8::from(!place.is_some_and(|place| place.gpu)),
             order: place.map_or(u16::MAX, |place| place.order),
         }

@@ -50,8 +50,34 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
         })
     });
     let members: Vec<Value> = std::iter::once(this).chain(others).collect();
-    let body = json!({ "node_id": status.node.as_str(), "members": members });
+    let body = json!({
+        "node_id": status.node.as_str(),
+        "local_health": status.local_health,
+        "members": members,
+        "voters_hear": matrix(present),
+    });
     Answer::json(StatusCode::OK, &body)
+}
+
+/// Who hears whom among the voters, by each one's own word; one that has said nothing is left out.
+fn matrix(present: &Present<'_>) -> Value {
+    let rows = present.view.status.hearing.iter().map(|row| {
+        let hears = row.hears.iter().map(|(of, heard)| {
+            let heard = heard.map(|heard| {
+                json!({
+                    "rtt_ms_below": millis(heard.round_trip),
+                    "packet_loss_rate_up_to": f64::from(heard.loss) / 1e3,
+                })
+            });
+            (of.as_str().to_owned(), heard.unwrap_or(Value::Null))
+        });
+        let said = json!({
+            "told_seconds_ago": seconds(present.ago(row.told_at)),
+            "hears": hears.collect::<Map<_, _>>(),
+        });
+        (row.by.as_str().to_owned(), said)
+    });
+    rows.collect()
 }
 
 /// Who suspects a member: the first accuser, and who confirmed it; null while nobody does.

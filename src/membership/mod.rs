@@ -229,7 +229,8 @@ impl Membership {
             | Message::Release(_)
             | Message::Inquire(_)
             | Message::Report(_)
-            | Message::StepDown(_) => {}
+            | Message::StepDown(_)
+            | Message::Hearing(_) => {}
         }
     }
 

@@ -14,6 +14,7 @@
 
 mod beacons;
 pub mod event;
+mod hearing;
 mod io;
 mod report;
 pub mod status;
@@ -31,6 +32,7 @@ pub use io::{Command, Input, Output, Params, Peer, Persisted};
 pub use status::Status;
 
 use self::beacons::Beacons;
+use self::hearing::Hearings;
 use crate::election::record::Restored;
 use crate::election::{self, Machine, Setup, Standing, VoterSet};
 use crate::membership::{self, Health, Membership, Myself, Seed};
@@ -53,6 +55,7 @@ pub struct Node {
     membership: Membership,
     machine: Machine,
     beacons: Beacons,
+    hearings: Hearings,
     /// Where the configuration says that the other voters are.
     voters_at: BTreeMap<NodeId, SocketAddr>,
     outputs: VecDeque<Output>,
@@ -99,6 +102,7 @@ impl Node {
             membership: Membership::new(params.membership, me, seeds, params.seed ^ 0x5eed, now),
             machine: Machine::new(setup, restored, now),
             beacons: Beacons::default(),
+            hearings: Hearings::new(id, &set, interval),
             outputs: VecDeque::new(),
             now,
             foreign_addresses: 0,
@@ -126,6 +130,7 @@ impl Node {
                 self.membership.handle_timeout(now);
                 self.drain_membership();
                 self.machine.handle_timeout(now);
+                self.review(now);
             }
             Input::Command { number, command } => self.on_command(now, number, command),
             Input::Persisted(Persisted { number, done }) => {
@@ -133,6 +138,21 @@ impl Node {
             }
         }
         self.drain();
+    }
+
+    /// Once an interval: what this voter hears is told when it has changed, and what the others hear of
+    /// it becomes its centrality.
+    fn review(&mut self, now: Instant) {
+        let Some(row) = self.hearings.review(now, &self.membership) else {
+            self.machine.set_centrality(self.hearings.centrality());
+            return;
+        };
+        let others = self.set.ids().iter().filter(|&&id| id != self.id);
+        let others: Vec<SocketAddr> = others.filter_map(|&id| self.address_of(id)).collect();
+        for to in others {
+            self.push(Output::Send { to, message: row.clone() });
+        }
+        self.machine.set_centrality(self.hearings.centrality());
     }
 
     /// What is to be done next.
@@ -190,7 +210,10 @@ impl Node {
         self.drain_membership();
         let newer = self.membership.member(*sender).and_then(|member| member.sequence);
         if newer.is_none_or(|newer| newer <= boot.sequence) {
-            self.machine.on_message(now, *sender, boot.nonce, message);
+            match message {
+                Message::Hearing(hearing) => self.hearings.hear(now, *sender, hearing),
+                _ => self.machine.on_message(now, *sender, boot.nonce, message),
+            }
         }
     }
 
@@ -281,6 +304,9 @@ impl Node {
         let Some(member) = self.membership.member(id).filter(|_| self.set.contains(id)) else {
             return;
         };
+        if member.health == Health::Alive {
+            self.hearings.tell_again();
+        }
         let standing = match member.health {
             Health::Unknown => Standing::Unknown,
             Health::Alive => Standing::Well,
@@ -362,7 +388,8 @@ const fn is_membership(kind: Kind) -> bool {
         | Kind::Release
         | Kind::Inquire
         | Kind::Report
-        | Kind::StepDown => false,
+        | Kind::StepDown
+        | Kind::Hearing => false,
     }
 }
 

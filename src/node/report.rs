@@ -56,6 +56,7 @@ impl Node {
             voter_set: self.set.tag(),
             quorum: self.set.quorum(),
             voters: self.voters(now),
+            hearing: self.hearings.matrix(now),
             members: self.membership.members().filter_map(member_status).collect(),
             election_in_progress: machine.election_in_progress(),
             candidates,

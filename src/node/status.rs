@@ -85,6 +85,26 @@ pub struct MemberStatus {
     pub probes_failed: u64,
 }
 
+/// How one voter hears another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The round trip lies below this.
+    pub round_trip: Duration,
+    /// The loss is at most this, 0 to 1,000.
+    pub loss: u16,
+}
+
+/// One voter's word about the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HearingRow {
+    /// Whose.
+    pub by: NodeId,
+    /// When it came here; it is told when it changes.
+    pub told_at: Instant,
+    /// Every other voter, and how it is heard; `None` for one that is not.
+    pub hears: Vec<(NodeId, Option<Heard>)>,
+}
+
 /// What this node knows of one configured voter's part in elections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoterStatus {
@@ -209,6 +229,8 @@ pub struct Status {
     pub quorum: usize,
     /// Every configured voter, self included, sorted by name.
     pub voters: Vec<VoterStatus>,
+    /// Who hears whom among the voters, as far as they have said.
+    pub hearing: Vec<HearingRow>,
     /// Every other node of the table, sorted by name.
     pub members: Vec<MemberStatus>,
     /// Whether this node canvasses or stands.

@@ -149,6 +149,7 @@ fn status(node: &str) -> Status {
         voter_set: VoterSetTag { version: 1, hash: 0xabc },
         quorum: 3,
         voters: sorted.iter().map(|name| voter(name)).collect(),
+        hearing: Vec::new(),
         members: others.iter().map(|name| member(name)).collect(),
         election_in_progress: false,
         candidates: Vec::new(),

@@ -73,6 +73,7 @@ pub(crate) fn describe(message: &Message) -> Option<String> {
         | Message::Nack(_)
         | Message::RelayedAck(_)
         | Message::Gossip(_)
-        | Message::Pull(_) => None,
+        | Message::Pull(_)
+        | Message::Hearing(_) => None,
     }
 }

@@ -123,7 +123,8 @@ impl Message {
             | Self::Release(_)
             | Self::Inquire(_)
             | Self::Report(_)
-            | Self::StepDown(_) => &[],
+            | Self::StepDown(_)
+            | Self::Hearing(_) => &[],
         }
     }
 }

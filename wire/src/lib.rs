@@ -94,7 +94,7 @@ pub use id::{Boot, NodeId, NodeIdError};
 pub use kind::Kind;
 pub use message::{
     Ack, Acknowledge, Answer, Beacon, Canvass, CanvassReply, Coordinator, Election, Gossip,
-    Inquire, Message, Nack, Opinion, Ping, PingReq, Priority, Pull, Record, Refusal, RelayedAck,
+    Hearing, Inquire, MAX_ROW, Message, Nack, Opinion, Ping, PingReq, Priority, Pull, Record, Refusal, RelayedAck,
     Release, Report, StepDown, Verdict, VoterSetTag,
 };
 pub use update::{MAX_UPDATES, MemberState, Update, Updates};

@@ -47,6 +47,8 @@ pub enum Message {
     Report(Report),
     /// An operator asks the leader for a fresh election.
     StepDown(StepDown),
+    /// How I hear each other voter.
+    Hearing(Hearing),
 }
 
 /// SWIM's ping [SWIM §3.1].
@@ -366,4 +368,20 @@ pub struct StepDown {
     pub set: VoterSetTag,
     /// The term that is to end; in any other the request says nothing.
     pub term: u64,
+}
+
+/// The most voters that one [`Hearing`] speaks of.
+pub const MAX_ROW: usize = 64;
+
+/// What the sender hears of each voter; no answer is expected.
+///
+/// On the wire the row is its length in one byte, at most [`MAX_ROW`], and the words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hearing {
+    /// The sender's voters.
+    pub set: VoterSetTag,
+    /// One word for each voter of the set, in the order of names: 255 for one that is not heard; else
+    /// the doublings of 250 microseconds that the round trip lies below in the low five bits, and a
+    /// class of loss in the others.
+    pub row: Vec<u8>,
 }

@@ -13,7 +13,8 @@ use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 
 use crate::update::MAX_UPDATES;
-use crate::{Ack, Beacon, Gossip, Ping, PingReq, Update, Updates};
+use crate::message::MAX_ROW;
+use crate::{Ack, Beacon, Gossip, Hearing, Ping, PingReq, Update, Updates};
 
 /// The sender wants a beacon.
 const WANTS_BEACON: u8 = 0b1000_0000;
@@ -141,5 +142,31 @@ impl<Context> Decode<Context> for Gossip {
     fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
         let Piggyback { beacon, updates, .. } = decode(decoder, BEACON)?;
         Ok(Self { beacon, updates })
+    }
+}
+
+impl Encode for Hearing {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        if self.row.len() > MAX_ROW {
+            return Err(EncodeError::Other(TOO_MANY_UPDATES));
+        }
+        self.set.encode(encoder)?;
+        (self.row.len() as u8).encode(encoder)?;
+        self.row.iter().try_for_each(|word| word.encode(encoder))
+    }
+}
+
+impl<Context> Decode<Context> for Hearing {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let set = Decode::decode(decoder)?;
+        let count = usize::from(u8::decode(decoder)?);
+        if count > MAX_ROW {
+            return Err(DecodeError::Other(TOO_MANY_UPDATES));
+        }
+        let mut row = Vec::with_capacity(count);
+        for _ in 0..count {
+            row.push(u8::decode(decoder)?);
+        }
+        Ok(Self { set, row })
     }
 }

@@ -2,7 +2,7 @@
 
 use ringrift_wire::{
     Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Coordinator, Election, Envelope,
-    Gossip, Inquire, MemberState, Message, Nack, NodeId, Opinion, Ping, PingReq, Priority, Pull,
+    Gossip, Hearing, Inquire, MemberState, Message, Nack, NodeId, Opinion, Ping, PingReq, Priority, Pull,
     Record, Refusal, RelayedAck, Release, Report, StepDown, Update, Verdict, VoterSetTag,
 };
 
@@ -142,6 +142,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Envelope)> {
             }),
         ),
         ("step_down", Message::StepDown(StepDown { set, term: 1_766_000_003 })),
+        ("hearing", Message::Hearing(Hearing { set, row: vec![0, 4, 0x29, 255, 3] })),
     ];
     let sender = id("hetzner");
     messages.into_iter().map(|(name, message)| (name, Envelope { sender, boot, message })).collect()
