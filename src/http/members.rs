@@ -22,6 +22,11 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
         "packet_loss_rate": 0.0,
         "last_seen_seconds": 0.0,
         "suspected_by": [],
+        "suspicion": null,
+        "declared_dead_by": null,
+        "last_refutation": null,
+        "held_off": false,
+        "probes": null,
     });
     let others = status.members.iter().map(|member| {
         json!({

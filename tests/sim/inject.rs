@@ -234,6 +234,9 @@ impl World {
             }
             Event::Member(_) | Event::ForeignAddress { .. } => return,
         };
+        if matches!(event, Told::CanvassStarted { .. }) {
+            self.canvasses[host] += 1;
+        }
         let path = match event {
             Told::LeadershipGained { term, .. } => {
                 self.leading[host] = Some(*term);

@@ -67,6 +67,8 @@ pub(crate) struct World {
     /// The term that each host's process says it leads.
     pub(crate) leading: Vec<Option<u64>>,
     pub(crate) wipes: u64,
+    /// How often each host has begun to canvass.
+    pub(crate) canvasses: Vec<usize>,
     /// How often each host has declared each member dead.
     pub(crate) deaths: BTreeMap<(usize, NodeId), usize>,
     pub(crate) hits: Hits,
@@ -104,6 +106,7 @@ impl World {
             leading: vec![None; count],
             wipes: 0,
             deaths: BTreeMap::new(),
+            canvasses: vec![0; count],
             hits: Hits::default(),
             timeline: Timeline::new(keep_timeline),
             violation: None,

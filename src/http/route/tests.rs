@@ -1,5 +1,6 @@
 //! Routing, held against the contract: every route, every refusal.
 
+use crate::node::status::{Heard, HearingRow, Refutation};
 use super::*;
 use crate::http::fixtures::{facts_of, head, present, present_at};
 use crate::node::Status;
@@ -191,7 +192,8 @@ fn members_lists_the_table_and_this_node_first() {
     let table = format!(
         "node_id str, is_self bool, state {STATE}, since_seconds float, boot_sequence int|null,
         incarnation int, address str, rtt_ms float|null, packet_loss_rate float,
-        last_seen_seconds float|null, suspected_by [id]"
+        last_seen_seconds float|null, suspected_by [id], suspicion {{}}|null,
+        declared_dead_by str|null, last_refutation {{}}|null, held_off bool, probes {{}}|null"
     );
     for status in fixtures::all() {
         let body = json(&get(&status, "/members"));
@@ -203,6 +205,26 @@ fn members_lists_the_table_and_this_node_first() {
     let body = json(&get(&fixtures::no_leader(), "/members"));
     let suspect = body["members"].as_array().unwrap().iter().find(|m| m["state"] == "suspect");
     assert_eq!(suspect.unwrap()["suspected_by"][0], "nebius-h100-3");
+}
+
+#[test]
+fn members_says_who_suspected_whom_who_confirmed_it_and_how_it_was_refuted() {
+    let mut status = fixtures::follower();
+    let [a, b] = ["hetzner-cpu1", "hetzner-cpu2"].map(|name| name.parse().unwrap());
+    let account = &mut status.members[0].account;
+    account.accusers = vec![(a, status.taken_at), (b, status.taken_at)];
+    account.refuted = Some((status.taken_at, Refutation::Incarnation));
+    let heard = Heard { round_trip: Duration::from_millis(2), loss: 50 };
+    let hears = vec![(a, Some(heard)), (b, None)];
+    status.hearing = vec![HearingRow { by: status.node, told_at: status.taken_at, hears }];
+    let body = json(&get(&status, "/members"));
+    let member = &body["members"][1];
+    assert_eq!(member["suspicion"]["by"], a.as_str());
+    assert_eq!(member["suspicion"]["confirmed_by"][0]["by"], b.as_str());
+    assert_eq!(member["last_refutation"]["how"], "incarnation");
+    let hears = &body["voters_hear"][status.node.as_str()]["hears"];
+    assert_eq!(hears[a.as_str()]["rtt_ms_below"], 2.0);
+    assert!(hears[b.as_str()].is_null());
 }
 
 #[test]
