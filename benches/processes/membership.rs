@@ -250,18 +250,22 @@ impl Herd {
     }
 
     fn ask(&mut self, node: usize, path: &str) -> Option<String> {
+        // A connection that was idle for long has been closed: a second try is on a new one.
+        self.try_ask(node, path).or_else(|| self.try_ask(node, path))
+    }
+
+    fn try_ask(&mut self, node: usize, path: &str) -> Option<String> {
         let host = SocketAddr::new(IpAddr::V4(self.address(node)), PORT);
         if self.clients[node].is_none() {
             self.clients[node] = Client::connect(host).ok();
         }
-        let answer = self.clients[node].as_mut()?.request("GET", path, || true);
-        match answer {
-            Ok(answer) => Some(answer.body),
-            Err(_) => {
-                self.clients[node] = None;
-                None
-            }
+        let began = Instant::now();
+        let patient = || began.elapsed() > Duration::from_millis(200);
+        let answer = self.clients[node].as_mut()?.request("GET", path, patient);
+        if answer.is_err() {
+            self.clients[node] = None;
         }
+        answer.ok().map(|answer| answer.body)
     }
 
     /// The states that a node gives the others, by name.
@@ -335,10 +339,15 @@ impl Herd {
     fn idle(&mut self, length: Duration) -> Idle {
         thread::sleep(Duration::from_secs(10));
         let size = self.nodes.len();
-        let before: Vec<_> = (0..size).map(|node| (Instant::now(), self.sent(node), self.cpu(node))).collect();
+        let before: Vec<_> =
+            (0..size).map(|node| (Instant::now(), self.sent(node), self.cpu(node))).collect();
         thread::sleep(length);
-        let mut idle =
-            Idle { bytes: Vec::new(), all_bytes: Vec::new(), cpu: Vec::new(), resident: Vec::new() };
+        let mut idle = Idle {
+            bytes: Vec::new(),
+            all_bytes: Vec::new(),
+            cpu: Vec::new(),
+            resident: Vec::new(),
+        };
         let cpus: Vec<(Instant, f64)> =
             (0..size).map(|node| (Instant::now(), self.cpu(node))).collect();
         for (node, (at, sent, cpu)) in before.into_iter().enumerate() {

@@ -158,10 +158,18 @@ fn number_of(address: SocketAddr) -> usize {
 type Due = core::cmp::Reverse<(Instant, u64)>;
 
 enum What {
-    Arrives { from: usize, to: usize, message: Message },
-    Wakes { member: usize },
+    Arrives {
+        from: usize,
+        to: usize,
+        message: Message,
+    },
+    Wakes {
+        member: usize,
+    },
     /// A stand-in sends its ping.
-    StandIn { member: usize },
+    StandIn {
+        member: usize,
+    },
 }
 
 struct Herd {

@@ -88,9 +88,9 @@ fn matrix(present: &Present<'_>) -> Value {
 /// Who suspects a member: the first accuser, and who confirmed it; null while nobody does.
 fn suspicion(present: &Present<'_>, member: &MemberStatus) -> Value {
     let accusers = member.account.accusers.iter();
-    let mut accusers = accusers.map(|&(by, since)| {
-        json!({ "by": by.as_str(), "since_seconds": seconds(present.ago(since)) })
-    });
+    let mut accusers = accusers.map(
+        |&(by, since)| json!({ "by": by.as_str(), "since_seconds": seconds(present.ago(since)) }),
+    );
     match accusers.next() {
         Some(first) => json!({
             "by": first["by"],

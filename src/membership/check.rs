@@ -210,7 +210,7 @@ impl Membership {
             Some(suspicion) => (suspicion.confirm(me, now), false),
             None if member.health == Health::Alive => {
                 member.become_health(now, Health::Suspect);
-                member.suspicion = Some(Suspicion::new(me, now));
+                member.suspicion = Some(Box::new(Suspicion::new(me, now)));
                 (true, true)
             }
             None => (false, false),

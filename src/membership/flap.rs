@@ -44,11 +44,12 @@ pub(super) struct Hold {
 }
 
 /// The returns of one member.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Returns {
     count: u32,
     last: Option<Instant>,
-    pub(super) hold: Option<Hold>,
+    /// Apart from the member, since it is rare.
+    pub(super) hold: Option<Box<Hold>>,
 }
 
 impl Membership {
@@ -77,7 +78,8 @@ impl Membership {
             let Some(doubled) = returns.count.checked_sub(FREE_RETURNS + 1) else { return false };
             let intervals = (FIRST_HOLD << doubled.min(8)).min(LONGEST_HOLD);
             let length = interval * intervals;
-            returns.hold = Some(Hold { said: *update, since: now, last_sign: now, length });
+            let hold = Hold { said: *update, since: now, last_sign: now, length };
+            returns.hold = Some(Box::new(hold));
             true
         }) == Some(true);
         if put_off {

@@ -13,7 +13,8 @@ fn five(seed: u64) -> Network {
 
 /// How often `at` has declared `of` dead.
 fn deaths_of(network: &Network, at: usize, of: usize) -> usize {
-    let died = |event: &Event| matches!(event, Event::MemberDied { member, .. } if *member == name(of));
+    let died =
+        |event: &Event| matches!(event, Event::MemberDied { member, .. } if *member == name(of));
     network.events(at).filter(|(_, event)| died(event)).count()
 }
 

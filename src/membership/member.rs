@@ -164,7 +164,7 @@ pub struct Member {
     pub late_answers: u64,
     pub(super) round_trip: Option<RoundTrip>,
     /// The running accusation; present exactly while the member is suspect.
-    pub(super) suspicion: Option<Suspicion>,
+    pub(super) suspicion: Option<Box<Suspicion>>,
     /// Who declared it dead; present exactly while the member is dead.
     pub(super) buried_by: Option<NodeId>,
     /// When a datagram of its own last arrived from its address.

@@ -228,7 +228,7 @@ impl Membership {
     fn on_accusation(&mut self, now: Instant, before: &Member, update: &Update, by: NodeId) {
         let id = update.member;
         self.adopt(now, update, Health::Suspect);
-        self.table.edit(id, |member| member.suspicion = Some(Suspicion::new(by, now)));
+        self.table.edit(id, |member| member.suspicion = Some(Box::new(Suspicion::new(by, now))));
         if !before.health.is_reachable() {
             self.admit(id);
         }
@@ -261,7 +261,7 @@ impl Membership {
         });
         if !accused {
             self.adopt(now, update, Health::Suspect);
-            self.table.edit(id, |member| member.suspicion = Some(Suspicion::new(by, now)));
+            self.table.edit(id, |member| member.suspicion = Some(Box::new(Suspicion::new(by, now))));
             self.tell(Event::MemberSuspected { member: id, by });
         }
         self.table.edit(id, |member| {

@@ -125,8 +125,7 @@ impl Hearings {
     /// Invariants 1 and 2.
     fn judge(&mut self, membership: &Membership) {
         let Some(own) = self.voters.iter().position(|&voter| voter == self.me) else { return };
-        let reachable =
-            |id: NodeId| membership.member(id).is_some_and(|m| m.health.is_reachable());
+        let reachable = |id: NodeId| membership.member(id).is_some_and(|m| m.health.is_reachable());
         let rows = self.rows.iter().filter(|(id, _)| reachable(**id));
         let mut words: Vec<u8> = rows.filter_map(|(_, (_, row))| row.get(own).copied()).collect();
         let bucket = if words.len() + 1 < self.quorum || words.is_empty() {
@@ -157,7 +156,8 @@ impl Hearings {
                 self.rows.get(&by).map(|(at, row)| (*at, row))?
             };
             let heard = |(&of, &word): (&NodeId, &u8)| {
-                let heard = round_trip(word).map(|round_trip| Heard { round_trip, loss: loss(word) });
+                let heard =
+                    round_trip(word).map(|round_trip| Heard { round_trip, loss: loss(word) });
                 (of != by).then_some((of, heard))
             };
             let hears = self.voters.iter().zip(words).filter_map(heard).collect();

@@ -227,7 +227,13 @@ mod tests {
         vec![
             (Event::Member(Member::MemberJoined { member: a, address }), "INFO"),
             (Event::Member(Member::MemberSuspected { member: a, by: b }), "INFO"),
-            (Event::Member(Member::MemberRefuted { member: a, how: membership::Refutation::Answered }), "INFO"),
+            (
+                Event::Member(Member::MemberRefuted {
+                    member: a,
+                    how: membership::Refutation::Answered,
+                }),
+                "INFO",
+            ),
             (Event::Member(Member::MemberDied { member: a, by: b }), "INFO"),
             (Event::Member(Member::MemberLeft { member: a }), "INFO"),
             (Event::Member(Member::MemberRestarted { member: a }), "INFO"),

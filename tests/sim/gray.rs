@@ -44,7 +44,12 @@ fn deaths(world: &World, except: Option<usize>) -> (Vec<usize>, usize) {
 
 /// Host 0 leads one term all the time, healthy members live, and each declares the ill one dead that
 /// often.
-fn undisturbed(scene: &mut Scene, length: Nanos, times: RangeInclusive<usize>, except: Option<usize>) {
+fn undisturbed(
+    scene: &mut Scene,
+    length: Nanos,
+    times: RangeInclusive<usize>,
+    except: Option<usize>,
+) {
     let term = scene.term();
     scene.hold(length, "host 0 leads", |world| world.leader() == Some(0));
     assert_eq!(scene.term(), term);

@@ -77,7 +77,12 @@ impl Scene {
     }
 
     /// Lets time pass until something holds; gives how long it took.
-    pub(crate) fn wait(&mut self, limit: Nanos, what: &str, holds: impl Fn(&World) -> bool) -> Nanos {
+    pub(crate) fn wait(
+        &mut self,
+        limit: Nanos,
+        what: &str,
+        holds: impl Fn(&World) -> bool,
+    ) -> Nanos {
         let began = self.now;
         while !holds(self) {
             assert!(self.now < began + limit, "not within {limit} ns: {what}");

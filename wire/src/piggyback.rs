@@ -12,8 +12,8 @@ use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 
-use crate::update::MAX_UPDATES;
 use crate::message::MAX_ROW;
+use crate::update::MAX_UPDATES;
 use crate::{Ack, Beacon, Gossip, Hearing, Ping, PingReq, Update, Updates};
 
 /// The sender wants a beacon.

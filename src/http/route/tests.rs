@@ -1,10 +1,10 @@
 //! Routing, held against the contract: every route, every refusal.
 
-use crate::node::status::{Heard, HearingRow, Refutation};
 use super::*;
 use crate::http::fixtures::{facts_of, head, present, present_at};
 use crate::node::Status;
 use crate::node::status::{Health, Lease};
+use crate::node::status::{Heard, HearingRow, Refutation};
 use crate::telemetry::fixtures::{self, NOW, id};
 use core::time::Duration;
 use serde_json::Value;

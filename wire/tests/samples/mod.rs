@@ -2,8 +2,8 @@
 
 use ringrift_wire::{
     Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Coordinator, Election, Envelope,
-    Gossip, Hearing, Inquire, MemberState, Message, Nack, NodeId, Opinion, Ping, PingReq, Priority, Pull,
-    Record, Refusal, RelayedAck, Release, Report, StepDown, Update, Verdict, VoterSetTag,
+    Gossip, Hearing, Inquire, MemberState, Message, Nack, NodeId, Opinion, Ping, PingReq, Priority,
+    Pull, Record, Refusal, RelayedAck, Release, Report, StepDown, Update, Verdict, VoterSetTag,
 };
 
 /// The tag that the samples are encoded under.
