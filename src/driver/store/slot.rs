@@ -93,6 +93,7 @@ pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
         to.u32(record.set_version);
         to.u32(record.led_version);
     } else {
+        to.u8(0);
         to.bytes(&[0; RECORD]);
     }
     for start in slot.unclean {
