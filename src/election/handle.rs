@@ -17,6 +17,7 @@ impl Machine {
     /// Messages that are not of an election are not for this machine and change nothing.
     pub fn on_message(&mut self, now: Instant, from: NodeId, nonce: u64, message: &Message) {
         self.expire(now);
+        self.repeat_farewell(from);
         match message {
             Message::Canvass(asked) => self.on_canvass(now, from, nonce, asked),
             Message::CanvassReply(reply) => self.on_canvass_reply(now, from, reply),
