@@ -221,6 +221,7 @@ impl Machine {
             inquiry_gap: Duration::ZERO,
             next_store_retry: now,
             stopping: false,
+            // No report to a question of an earlier process may seem to answer one of this.
             number: setup.boot.nonce,
             announced: None,
             counted_term,

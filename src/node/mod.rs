@@ -19,6 +19,7 @@ mod report;
 pub mod status;
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use ringrift_wire::{Boot, Envelope, Kind, Message, NodeId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -34,6 +35,9 @@ use crate::election::record::Restored;
 use crate::election::{self, Machine, Setup, Standing, VoterSet};
 use crate::membership::{self, Health, Membership, Myself, Seed};
 use crate::time::Instant;
+
+/// Between two events about one voter's name under a foreign address; all are counted.
+const FOREIGN_SPACING: Duration = Duration::from_secs(10);
 
 /// The most outputs that wait for the driver; datagrams beyond it are dropped and counted.
 const MAX_OUTPUTS: usize = 16_384;
@@ -54,6 +58,8 @@ pub struct Node {
     outputs: VecDeque<Output>,
     now: Instant,
     foreign_addresses: u64,
+    /// When a foreign address under a voter's name was last told.
+    foreign_told: BTreeMap<NodeId, Instant>,
     overflows: u64,
 }
 
@@ -94,6 +100,7 @@ impl Node {
             outputs: VecDeque::new(),
             now,
             foreign_addresses: 0,
+            foreign_told: BTreeMap::new(),
             overflows: 0,
             set,
         };
@@ -167,9 +174,7 @@ impl Node {
         }
         if !self.is_own_address(*sender, *boot, from) {
             self.foreign_addresses += 1;
-            if self.set.contains(*sender) {
-                self.push(Output::Notify(Event::ForeignAddress { voter: *sender }));
-            }
+            self.tell_foreign(now, *sender);
             return;
         }
         self.membership.heard_from(now, from, *sender, *boot);
@@ -177,6 +182,15 @@ impl Node {
         let newer = self.membership.member(*sender).and_then(|member| member.sequence);
         if newer.is_none_or(|newer| newer <= boot.sequence) {
             self.machine.on_message(now, *sender, boot.nonce, message);
+        }
+    }
+
+    /// Tells of a voter's name under a foreign address, seldom enough for a log.
+    fn tell_foreign(&mut self, now: Instant, voter: NodeId) {
+        let told = self.foreign_told.get(&voter);
+        if self.set.contains(voter) && told.is_none_or(|&at| now.since(at) >= FOREIGN_SPACING) {
+            self.foreign_told.insert(voter, now);
+            self.push(Output::Notify(Event::ForeignAddress { voter }));
         }
     }
 
@@ -337,3 +351,6 @@ const fn is_membership(kind: Kind) -> bool {
         | Kind::StepDown => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

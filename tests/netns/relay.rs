@@ -45,8 +45,8 @@ impl Relay {
         let delay = Arc::new(Mutex::new(delay));
         let (held, due) = channel();
         let mut threads = Vec::new();
-        for to in 0..hosts.len() {
-            let (socket, hosts, held) = (Arc::clone(&sockets[to]), hosts.to_vec(), held.clone());
+        for (to, socket) in sockets.iter().enumerate() {
+            let (socket, hosts, held) = (Arc::clone(socket), hosts.to_vec(), held.clone());
             let (stop, delay) = (Arc::clone(&stop), Arc::clone(&delay));
             threads.push(thread::spawn(move || take(to, &socket, &hosts, &held, &stop, &delay)));
         }

@@ -278,16 +278,12 @@ impl Cluster {
     pub fn views(&self) -> String {
         let keys = ["leader_id", "term", "role", "alive_peers", "no_leader_reason"];
         let mut text = String::new();
-        for node in 0..self.len() {
+        for (node, name) in NAMES.iter().enumerate().take(self.len()) {
             let said = self
                 .try_status(node)
                 .map(|status| keys.map(|key| format!("{key} {}", status.0[key])).join(", "));
-            let _infallible = writeln!(
-                text,
-                "{node} {}: {}",
-                NAMES[node],
-                said.as_deref().unwrap_or("no answer")
-            );
+            let said = said.as_deref().unwrap_or("no answer");
+            let _infallible = writeln!(text, "{node} {name}: {said}");
         }
         text
     }
@@ -297,11 +293,11 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.nodes.clear();
         let around = Surroundings::of_process();
-        for node in 0..self.len() {
+        for (node, name) in NAMES.iter().enumerate().take(self.len()) {
             if thread::panicking() {
-                show_log(&self.dir.path().join(format!("{}.log", NAMES[node])));
+                show_log(&self.dir.path().join(format!("{name}.log")));
             }
-            let id = NAMES[node].parse().expect("a name");
+            let id = name.parse().expect("a name");
             let _gone = std::fs::remove_file(promise_file(&self.store(node), id, &around));
         }
     }
