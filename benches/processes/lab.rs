@@ -124,7 +124,8 @@ impl Lab {
         command.arg(self.path("config.yaml")).arg("--data-dir").arg(self.path(ALL[node]));
         command.arg("--die-with-parent").arg(std::process::id().to_string());
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("RINGRIFT_") {
+            let text = name.to_string_lossy();
+            if text.starts_with("RINGRIFT_") && text != "RINGRIFT_LOG" {
                 command.env_remove(name);
             }
         }
