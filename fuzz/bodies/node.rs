@@ -692,9 +692,12 @@ impl Account {
     /// A vote or acknowledgement has left.
     fn granted(&mut self, is_vote: bool, to: SocketAddr, number: u64, term: u64) {
         let now = self.now;
-        let is = |asked: &Asked| {
-            (asked.is_vote, asked.from, asked.number, asked.term) == (is_vote, to, number, term)
-        };
+        // An answer goes to where its receiver has proved to be, which need not be where it asked
+        // from.
+        let of = |asked: &Asked| (asked.is_vote, asked.number, asked.term);
+        let same = |asked: &Asked| of(asked) == (is_vote, number, term);
+        let at_home = self.asked.iter().any(|asked| same(asked) && asked.from == to);
+        let is = |asked: &Asked| same(asked) && (!at_home || asked.from == to);
         // The same question of two processes under one address is told apart by nobody: both
         // count as granted only when there is one holder.
         let holders: BTreeSet<_> =
