@@ -28,9 +28,12 @@ pub enum Class {
 /// What this error means.
 #[must_use]
 pub fn classify(error: &io::Error) -> Class {
+    // The runtime says "not ready" by kind alone, without an errno.
+    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+        return Class::Later;
+    }
     let Some(errno) = Errno::from_io_error(error) else { return Class::Transient("other") };
     match errno {
-        Errno::AGAIN | Errno::INTR => Class::Later,
         // The peer's port is closed: a hint that its process is gone, and no proof.
         Errno::CONNREFUSED => Class::Transient("refused"),
         Errno::NOBUFS | Errno::NOMEM => Class::Transient("no_buffer"),
@@ -136,6 +139,8 @@ mod tests {
             assert_eq!(classify(&errno.into()), Class::Transient(word), "{errno}");
         }
         assert_eq!(classify(&Errno::AGAIN.into()), Class::Later);
+        assert_eq!(classify(&Errno::INTR.into()), Class::Later);
+        assert_eq!(classify(&io::ErrorKind::WouldBlock.into()), Class::Later);
         assert_eq!(classify(&io::Error::other("no errno")), Class::Transient("other"));
     }
 

@@ -16,6 +16,7 @@ use core::time::Duration;
 use ringrift_wire::{NodeId, Report};
 use std::collections::{BTreeMap, VecDeque};
 
+use super::core::Renaming;
 use crate::time::Instant;
 
 /// The most inquiries that are remembered; answers to older ones do not count.
@@ -76,18 +77,19 @@ impl Genesis {
         self.inquiries.push_back((number, now));
     }
 
-    /// A voter of the set reports.
-    pub fn on_report(&mut self, from: NodeId, report: &Report) {
+    /// A voter of the set reports. Returns whether this process has asked for it.
+    pub fn on_report(&mut self, from: NodeId, report: &Report) -> bool {
         let asked = self.inquiries.iter().find(|(number, _)| *number == report.number);
-        let Some(&(_, asked_at)) = asked else { return };
+        let Some(&(_, asked_at)) = asked else { return false };
         if self.heard.get(&from).is_some_and(|heard| heard.asked_at > asked_at) {
-            return;
+            return true;
         }
         let term = report.record.map_or(0, |record| record.term);
         self.hear(Duration::from_millis(u64::from(report.longest_lease_ms)), term);
         let led_version = report.record.map_or(0, |record| record.led_version);
         let was_new = report.record.is_none() || report.met_as_new;
         self.heard.insert(from, Heard { asked_at, term, led_version, was_new });
+        true
     }
 
     /// The longest lease that anybody named, the own one among them.
@@ -138,6 +140,24 @@ impl Genesis {
         }
         let led_version = self.heard.values().map(|heard| heard.led_version).max().unwrap_or(0);
         Some(First { term: self.highest_term.max(unix_now), led_version })
+    }
+
+    /// Keeps of every moment only whether it lies before the end of the wait, once that is over.
+    pub(super) fn normalise(&mut self, own: Duration, by: Renaming<'_>) {
+        let ended = self.wait_ends(own);
+        let over = ended <= by.now;
+        let since = if over { by.then - self.longest_lease(own) } else { by.instant(self.since) };
+        let moment = |at: &mut Instant| {
+            *at = match (over, *at < ended) {
+                (false, _) => by.instant(*at),
+                (true, true) => since,
+                (true, false) => by.then,
+            };
+        };
+        self.inquiries.iter_mut().for_each(|(_, at)| moment(at));
+        self.heard.values_mut().for_each(|heard| moment(&mut heard.asked_at));
+        by.keys(&mut self.heard);
+        self.since = since;
     }
 }
 

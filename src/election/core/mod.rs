@@ -11,9 +11,11 @@
 //! - I5: whoever released a term counts no late answer for it.
 
 mod lead;
+mod normal;
 mod vote;
 
 pub use lead::Counted;
+pub use normal::Renaming;
 
 use core::time::Duration;
 use ringrift_wire::{Inquire, Message, NodeId, Record, Report};
@@ -271,6 +273,14 @@ impl Core {
     /// The state of an empty store, to feed with what others say.
     pub const fn genesis_mut(&mut self) -> Option<&mut Genesis> {
         self.genesis.as_mut()
+    }
+
+    /// A voter answers what its store says.
+    pub fn on_report(&mut self, from: NodeId, nonce: u64, report: &Report) {
+        let Some(genesis) = &mut self.genesis else { return };
+        if genesis.on_report(from, report) && report.record.is_none() {
+            self.met_as_new.insert(from, nonce);
+        }
     }
 
     /// Takes the first record once the rules of an empty store allow it. Returns its term.

@@ -1,3 +1,5 @@
+//! Routing, held against the contract: every route, every refusal.
+
 use super::*;
 use crate::http::fixtures::{facts_of, head, present, present_at};
 use crate::node::Status;

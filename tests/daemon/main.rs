@@ -1,0 +1,38 @@
+//! The program as it ships: real processes and real sockets, each test on a loopback of its own.
+//!
+//! What is claimed here of the protocol is claimed of everything together: codec, driver, store,
+//! clocks, HTTP and command line. Which voter wins also depends on the machine: a voter that is not given
+//! a processor for tens of milliseconds is passed over, rightly. So tests of the *order* may try
+//! again on a noisy machine ([`eventually`]); the watch's verdict on *never two* holds at every try.
+
+mod cluster_command;
+mod elections;
+mod exits;
+mod garbage;
+mod judge;
+mod restarts;
+mod runbook;
+#[expect(dead_code, reason = "tests/netns uses the rest")]
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::cluster::{Cluster, Timing, on_loopback};
+
+/// Every node.
+const ALL: [usize; 5] = [0, 1, 2, 3, 4];
+
+/// Tries of a test of the order of voters.
+const TRIES: usize = 4;
+
+/// Five voters, none of them started.
+fn five() -> Option<Cluster> {
+    on_loopback(Timing::SHORT)
+}
+
+/// The first try at which `attempt` gives what is `wanted` must come.
+#[track_caller]
+fn eventually<T: PartialEq + core::fmt::Debug>(wanted: &T, mut attempt: impl FnMut() -> T) {
+    let given: Vec<T> =
+        (0..TRIES).map_while(|_| Some(attempt()).filter(|given| given != wanted)).collect();
+    assert!(given.len() < TRIES, "wanted {wanted:?}, and was given {given:?}");
+}
