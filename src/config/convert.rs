@@ -1,14 +1,14 @@
 //! The one conversion from the raw mirror to the checked configuration: every rule of a file.
 
-use core::net::IpAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 
+use super::address;
 use super::error::{ConfigErrors, Position, Warning};
 use super::raw::{self, Node, Value};
-use super::section::{Faults, Section, is_broadcast, nearest, repeated_keys};
+use super::section::{Faults, Section, nearest, repeated_keys};
 use super::yaml::{duration_text, fnv1a};
 use super::{
     Address, Config, DEFAULT_PORT, Election, Host, HostPriority, Http, Loaded, Membership,
@@ -175,7 +175,13 @@ fn node_id(path: &str, value: &Value, at: Position, faults: &mut Faults) -> Opti
         return None;
     };
     match text.parse() {
-        Ok(id) => Some(id),
+        Ok(id) if text.bytes().any(|byte| byte != b'.') => Some(id),
+        Ok(_) => {
+            // It also names the folder of the node's state.
+            let remedy = "use a letter or a digit too";
+            faults.add(path, Some(at), format!("`{text}` is nothing but dots"), remedy);
+            None
+        }
         Err(error) => {
             let remedy = "use 1 to 63 letters, digits, '.', '_' and '-'";
             faults.add(path, Some(at), format!("`{text}`: {error}"), remedy);
@@ -317,11 +323,14 @@ fn hosts(
             continue;
         };
         let is_voter = voters.iter().any(|(voter, _)| *voter == id);
-        hosts.insert(id, host(id, &path, entry, is_voter, http, foreign, faults));
+        hosts.insert(id, host(id, &path, at, entry, is_voter, http, foreign, faults));
         places.insert(id, at);
     }
     for (id, at) in voters {
-        hosts.entry(*id).or_insert_with(|| Host::named(*id, http));
+        if !hosts.contains_key(id) {
+            let address = address_of_name(*id, "voters", *at, faults);
+            hosts.insert(*id, Host::named(address, http));
+        }
         places.entry(*id).or_insert(*at);
     }
     distinct_addresses(&hosts, &places, faults);
@@ -330,10 +339,10 @@ fn hosts(
 }
 
 impl Host {
-    /// A host of which the file says nothing: its name is its address.
-    pub(super) fn named(id: NodeId, http: &Http) -> Self {
+    /// A host of which the file says nothing but where it is.
+    pub(super) fn named(address: Address, http: &Http) -> Self {
         Self {
-            address: Address::Name(id.as_str().to_owned()),
+            address,
             port: DEFAULT_PORT,
             http_port: http.port.unwrap_or(DEFAULT_PORT),
             bind: None,
@@ -349,6 +358,7 @@ impl Host {
 fn host(
     id: NodeId,
     path: &str,
+    at: Position,
     entry: &Node,
     is_voter: bool,
     http_default: &Http,
@@ -365,8 +375,9 @@ fn host(
     let gpu = gpu(section, faults);
     foreign.extend(section.rest().into_iter().map(|(key, ..)| section.key(key)));
     let tailscale_ip = tailscale.as_ref().map(ToString::to_string);
+    let address = own.or(tailscale).unwrap_or_else(|| address_of_name(id, path, at, faults));
     Host {
-        address: own.or(tailscale).unwrap_or_else(|| Address::Name(id.as_str().to_owned())),
+        address,
         port,
         http_port: http.port.or(http_default.port).unwrap_or(port),
         bind,
@@ -383,30 +394,27 @@ fn address(section: &mut Section<'_>, name: &str, faults: &mut Faults) -> Option
     if text.is_empty() {
         return None;
     }
-    let key = section.key(name);
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        let ip = ip.to_canonical();
-        if ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) {
-            let problem = format!("{text} is not the address of one host");
-            faults.add(key, Some(at), problem, "write the address at which the others reach it");
-            return None;
+    match address::read(text) {
+        Ok(address) => Some(address),
+        Err((problem, remedy)) => {
+            faults.add(section.key(name), Some(at), problem, remedy);
+            None
         }
-        return Some(Address::Ip(ip));
     }
-    let label = |label: &str| {
-        let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        (1..=63).contains(&label.len()) && label.bytes().all(inner)
-    };
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let last_is_number =
-        name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if text.len() > 253 || !name.split('.').all(label) || last_is_number {
-        let problem = format!("`{text}` is neither an address nor a host name");
-        let remedy = "write an IPv4 or IPv6 address without port and brackets, or a host name";
-        faults.add(key, Some(at), problem, remedy);
-        return None;
-    }
-    Some(Address::Name(text.to_owned()))
+}
+
+/// The address of a host that is given none: its own name.
+fn address_of_name(id: NodeId, path: &str, at: Position, faults: &mut Faults) -> Address {
+    address::read(id.as_str()).unwrap_or_else(|(problem, _)| {
+        let remedy = format!("give it an `address` under `hosts.{id}`");
+        faults.add(
+            path,
+            Some(at),
+            format!("without an address its name is one, and {problem}"),
+            remedy,
+        );
+        Address::Name(id.as_str().to_owned())
+    })
 }
 
 /// The configured place of a voter.

@@ -267,6 +267,7 @@ mod tests {
     use super::*;
     use MemberState::{Alive, Dead, Left, Suspect};
     use Worth::{Confirms, Stale, Wins};
+    use proptest::prelude::*;
 
     fn by(name: &str) -> NodeId {
         NodeId::from_bytes(name.as_bytes()).expect("a good name")
@@ -346,5 +347,50 @@ mod tests {
         assert_eq!(member.round_trip(), Some(Duration::from_millis(9)));
         // Deviation (4 x 3 + 8) / 4 = 5 ms.
         assert_eq!(member.round_trip.map(RoundTrip::timeout), Some(Duration::from_millis(29)));
+    }
+
+    fn any_claim() -> impl Strategy<Value = Claim> {
+        let state = prop_oneof![
+            Just(Alive),
+            prop_oneof![Just("a"), Just("b")].prop_map(|name| Suspect { by: by(name) }),
+            prop_oneof![Just("a"), Just("b")].prop_map(|name| Dead { by: by(name) }),
+            Just(Left),
+        ];
+        let sequence = prop_oneof![0..3u64, Just(u64::MAX)];
+        let incarnation = prop_oneof![0..3u32, Just(u32::MAX)];
+        (sequence, incarnation, state).prop_map(|(sequence, incarnation, state)| Claim {
+            sequence,
+            incarnation,
+            state,
+        })
+    }
+
+    proptest! {
+        /// Invariant 2: in whatever order rumours arrive and however often, all who heard the same
+        /// ones come to say the same, the accuser apart.
+        #[test]
+        fn the_order_of_rumours_does_not_matter(
+            claims in prop::collection::vec(any_claim(), 1..6), seed: u64,
+        ) {
+            let settle = |claims: &[Claim]| {
+                claims.iter().copied().reduce(|known, heard| {
+                    if weigh(known, heard) == Wins { heard } else { known }
+                })
+            };
+            let mut shuffled = [claims.clone(), claims.clone()].concat();
+            crate::rng::Rng::new(seed).shuffle(&mut shuffled);
+            let word = |claim: Option<Claim>| {
+                claim.map(|claim| {
+                    let state = match claim.state {
+                        Alive => 0,
+                        Suspect { .. } => 1,
+                        Dead { .. } => 2,
+                        Left => 3,
+                    };
+                    (claim.sequence, claim.incarnation, state)
+                })
+            };
+            prop_assert_eq!(word(settle(&claims)), word(settle(&shuffled)));
+        }
     }
 }
