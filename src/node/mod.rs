@@ -212,8 +212,17 @@ impl Node {
         if let Some(beacon) = beacon
             && self.membership.member(*sender).is_some_and(|m| m.nonce == Some(boot.nonce))
         {
-            let asked_at = self.beacons.asked_at(*sender, message).unwrap_or(now);
-            self.machine.on_beacon(now, asked_at, *sender, &beacon);
+            let own = (beacon.leader, beacon.nonce) == (*sender, boot.nonce);
+            let asked_at = self.beacons.asked_at(*sender, message);
+            if let Some(asked_at) = asked_at.or_else(|| own.then_some(now)) {
+                self.machine.on_beacon(now, asked_at, *sender, &beacon);
+            } else if self.machine.follows(now).is_none_or(|known| known.term < beacon.term)
+                && !self.machine.leads(now)
+                && self.beacons.takes_hint(now, self.membership.probe_interval())
+            {
+                self.membership.ask(now, *sender);
+                self.drain_membership();
+            }
         }
     }
 
