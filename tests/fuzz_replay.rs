@@ -1,21 +1,49 @@
-//! The fuzz corpus, replayed without a fuzzer.
+//! The fuzz corpora, replayed without a fuzzer.
 //!
-//! `UPDATE=1 cargo test --test fuzz_replay` writes the corpus anew from the samples of the codec's
-//! own tests. Inputs that a fuzzer found are added beside them by hand and are replayed alike.
+//! `UPDATE=1 cargo test --test fuzz_replay` writes the corpus of `decode` anew from the samples of the
+//! codec's own tests. Inputs that a fuzzer found are added beside them by hand and are replayed alike;
+//! one that showed a fault has its name.
 
 #![cfg(test)]
 
-#[path = "../fuzz/body.rs"]
-mod body;
+#[path = "../fuzz/bodies/mod.rs"]
+mod bodies;
 #[path = "../wire/tests/samples/mod.rs"]
 mod samples;
 
+use bodies::decode as body;
 use ringrift_wire::{DecodeError, Envelope, MAX_DATAGRAM, encode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-fn corpus() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/decode")
+fn corpus(target: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+/// Runs every input of a target's corpus, in the order of their names.
+fn replay(target: &str, body: fn(&[u8])) {
+    let entries = std::fs::read_dir(corpus(target)).unwrap();
+    let paths: BTreeSet<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert!(!paths.is_empty(), "the corpus of {target} is empty");
+    for path in paths {
+        println!("{}", path.display());
+        body(&std::fs::read(path).unwrap());
+    }
+}
+
+#[test]
+fn one_node_keeps_its_word_in_every_history_of_the_corpus() {
+    replay("node", bodies::node::one_node_keeps_its_word);
+}
+
+#[test]
+fn every_file_of_the_corpus_is_refused_or_loads_again() {
+    replay("config", bodies::config::text_is_refused_or_loads_again);
+}
+
+#[test]
+fn every_conversation_of_the_corpus_is_answered_well() {
+    replay("http", bodies::http::requests_are_answered_well);
 }
 
 fn bytes_of(envelope: &Envelope) -> Vec<u8> {
@@ -62,15 +90,13 @@ fn seeds() -> BTreeMap<String, Vec<u8>> {
 fn the_corpus_holds_every_seed_and_every_input_passes() {
     assert_eq!(body::CLUSTER, samples::CLUSTER);
     for (name, seed) in seeds() {
-        let path = corpus().join(&name);
+        let path = corpus("decode").join(&name);
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &seed).unwrap();
         }
         assert!(std::fs::read(&path).ok() == Some(seed), "{name} is old: run this with UPDATE=1");
     }
-    for entry in std::fs::read_dir(corpus()).unwrap() {
-        body::decode_is_canonical(&std::fs::read(entry.unwrap().path()).unwrap());
-    }
+    replay("decode", body::decode_is_canonical);
 }
 
 #[test]

@@ -282,9 +282,6 @@ fn the_sources_are_tidy() {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
-// README against the code: the tables of endpoints, exit codes and metrics are compared with what
-// the program says of itself in tests that stand from here on, each with one that can fail.
-
 mod rules {
     //! Each rule finds what is wrong and leaves alone what is right.
 

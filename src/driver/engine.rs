@@ -7,7 +7,8 @@
 //! 2. A batch of outputs that changes who leads is preceded by its status: no RELEASE leaves while
 //!    `GET /leader` still answers 200.
 //! 3. Other changes are seen within [`PUBLISH_EVERY`], or 50 times what taking a status costs if that
-//!    is longer; the last change is always seen.
+//!    is longer, but in time for a renewed lease to be seen before the last one seen ends; the last
+//!    change is always seen.
 //! 4. Queues are bounded: what the storage thread has no room for is answered as failed, a command
 //!    beyond [`MAX_COMMANDS`] is refused.
 
@@ -29,6 +30,7 @@ use super::clock::Clock;
 use super::peers::Names;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
+use crate::election::Event as Elect;
 use crate::membership;
 use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
 use crate::telemetry::Metrics;
@@ -367,9 +369,15 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     }
 
     fn publish(&mut self, now: Instant) {
-        self.outside.status.store(Arc::new(self.machine.status(now)));
+        let status = self.machine.status(now);
+        let lease = status.lease.map(|lease| lease.ends_at);
+        let ends = lease.or_else(|| status.follows.map(|leader| leader.valid_until));
+        self.outside.status.store(Arc::new(status));
         let done = self.clock.now();
-        self.publish_after = done + PUBLISH_EVERY.max(done.since(now) * 50);
+        // A busy machine makes one status look expensive; what it says of the leader must not run
+        // out meanwhile.
+        let lasts = ends.map_or(Duration::MAX, |end| done.until(end) / 4);
+        self.publish_after = done + (done.since(now) * 50).min(lasts).max(PUBLISH_EVERY);
         self.dirty = false;
     }
 }
@@ -377,9 +385,25 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
 /// Whether this output belongs to a change that must be seen before it: who leads, or in which term.
 const fn changes_leadership(output: &Output) -> bool {
     match output {
+        Output::Notify(Event::Election(event)) => match event {
+            Elect::LeadershipGained { .. }
+            | Elect::LeadershipLost { .. }
+            | Elect::LeaderChanged { .. }
+            | Elect::TermRaised { .. } => true,
+            // Most of these a datagram of anybody can cause, as often as it is sent.
+            Elect::CanvassStarted { .. }
+            | Elect::ElectionStarted { .. }
+            | Elect::ElectionLost { .. }
+            | Elect::VoteGranted { .. }
+            | Elect::VoteRefused { .. }
+            | Elect::PromiseReleased { .. }
+            | Elect::RecordAdopted { .. }
+            | Elect::VoterSetMismatch { .. }
+            | Elect::StoreHealth { .. } => false,
+        },
         // Members come and go without a change of leader, and in a large cluster often.
-        Output::Notify(Event::Member(_)) => false,
-        Output::Notify(_) | Output::Send { message: Message::Release(_), .. } => true,
+        Output::Notify(Event::Member(_) | Event::ForeignAddress { .. }) => false,
+        Output::Send { message: Message::Release(_), .. } => true,
         Output::Persist { .. } | Output::Send { .. } | Output::Reply { .. } => false,
     }
 }

@@ -134,13 +134,17 @@ fn start(plan: Plan) -> Result<(), Error> {
         facts: Arc::new(facts),
         commands: to_node,
     };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::Descriptor)?;
+    // Whoever is answered over HTTP may send signals, and has them handled.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::listen().map_err(Error::Descriptor)?
+    };
     let server = http::spawn(vec![listener], shared, Limits::default());
     let server = server.map_err(Error::Descriptor)?;
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(Error::Descriptor)?;
     let done = runtime.block_on(async {
-        let signals = Signals::listen().map_err(Error::Descriptor)?;
         let socket = Arc::new(Socket::new(gossip).map_err(Error::Descriptor)?);
         let (found, resolved) = mpsc::channel(NAME_QUEUE);
         let reach = Arc::clone(&socket);

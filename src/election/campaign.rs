@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 use ringrift_wire::{NodeId, Opinion, Priority};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::event::ElectionCause;
 use super::history::Ballot;
@@ -20,11 +20,15 @@ struct Heard {
     free_at: Instant,
 }
 
+/// The questions to one voter whose answers still count: round trips may last longer than the pause
+/// between two questions.
+const MAX_QUESTIONS: usize = 16;
+
 /// The asking of one voter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Asked {
-    number: u64,
-    sent_at: Instant,
+    /// Number and time of the questions that the last answer did not overtake, oldest first.
+    questions: VecDeque<(u64, Instant)>,
     next_at: Instant,
     gap: Duration,
     heard: Option<Heard>,
@@ -110,13 +114,19 @@ impl Campaign {
 
     /// A question of that number left.
     pub fn asked(&mut self, now: Instant, voter: NodeId, number: u64, pace: Pace) {
-        let old = self.asked.get(&voter);
-        let gap = old.map_or(pace.delta, |old| (old.gap * 2).clamp(pace.delta, pace.longest));
-        let heard = old.and_then(|old| old.heard);
-        self.asked.insert(voter, Asked { number, sent_at: now, next_at: now + gap, gap, heard });
+        let first =
+            || Asked { questions: VecDeque::new(), next_at: now, gap: pace.delta / 2, heard: None };
+        let asked = self.asked.entry(voter).or_insert_with(first);
+        if asked.questions.len() == MAX_QUESTIONS {
+            asked.questions.pop_front();
+        }
+        asked.questions.push_back((number, now));
+        asked.gap = (asked.gap * 2).clamp(pace.delta, pace.longest);
+        asked.next_at = now + asked.gap;
     }
 
-    /// A voter answers. Returns the round trip, if the answer is to the last question.
+    /// A voter answers. Returns the round trip, if the answer is to a question that is open: one of
+    /// the last, and not overtaken by the answer to a later one.
     pub fn heard(
         &mut self,
         now: Instant,
@@ -126,13 +136,15 @@ impl Campaign {
         opinion: Opinion,
         pace: Pace,
     ) -> Option<Duration> {
-        let asked = self.asked.get_mut(&voter).filter(|asked| asked.number == number)?;
+        let asked = self.asked.get_mut(&voter)?;
+        let at = asked.questions.iter().position(|&(open, _)| open == number)?;
+        let (_, sent_at) = asked.questions.drain(..=at).next_back()?;
         let free_in = match opinion {
             Opinion::Yes { free_in_us } => Duration::from_micros(free_in_us),
             Opinion::No(why) => free_in(why).unwrap_or(pace.longest),
             Opinion::Better(_) => pace.longest / 2,
         };
-        let free_at = asked.sent_at + free_in;
+        let free_at = sent_at + free_in;
         asked.heard = Some(Heard { opinion, at: now, free_at });
         asked.gap = pace.delta;
         // A promise that runs is asked about again shortly before it ends, a refusal when its
@@ -144,7 +156,7 @@ impl Campaign {
         };
         asked.next_at = again.min(now + pace.longest);
         self.highest_term = self.highest_term.max(term);
-        Some(now.since(asked.sent_at))
+        Some(now.since(sent_at))
     }
 
     /// Who says yes, and when each is free; an answer older than two pauses says nothing.
@@ -213,5 +225,33 @@ fn free_in(why: ringrift_wire::Refusal) -> Option<Duration> {
         | Refusal::Empty
         | Refusal::Store
         | Refusal::Lease => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_unless_one_to_a_later_question_has_overtaken_it() {
+        let at = |ms| Instant::ZERO + Duration::from_millis(ms);
+        let pace = Pace { delta: Duration::from_millis(10), longest: Duration::from_millis(20) };
+        let voter: NodeId = "b".parse().unwrap();
+        let priority =
+            Priority { drained: false, last: false, stability: 0, centrality: 0, gpu: 0, order: 1 };
+        let mut campaign = Campaign::new(ElectionCause::NoLeader, at(0), at(0), priority);
+        for number in 1..=3 {
+            campaign.asked(at(number * 20), voter, number, pace);
+        }
+        let mut heard = |now, number| {
+            let yes = Opinion::Yes { free_in_us: 500_000 };
+            campaign.heard(at(now), voter, number, 0, yes, pace)
+        };
+        assert_eq!(heard(100, 2), Some(Duration::from_millis(60)));
+        assert_eq!(heard(101, 1), None);
+        assert_eq!(heard(102, 2), None);
+        assert_eq!(heard(103, 3), Some(Duration::from_millis(43)));
+        // Free by the question's time, not by the answer's.
+        assert_eq!(campaign.quorum_free_at(at(104), at(0), 2, pace), Some(at(560)));
     }
 }

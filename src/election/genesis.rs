@@ -76,18 +76,19 @@ impl Genesis {
         self.inquiries.push_back((number, now));
     }
 
-    /// A voter of the set reports.
-    pub fn on_report(&mut self, from: NodeId, report: &Report) {
+    /// A voter of the set reports. Returns whether this process has asked for it.
+    pub fn on_report(&mut self, from: NodeId, report: &Report) -> bool {
         let asked = self.inquiries.iter().find(|(number, _)| *number == report.number);
-        let Some(&(_, asked_at)) = asked else { return };
+        let Some(&(_, asked_at)) = asked else { return false };
         if self.heard.get(&from).is_some_and(|heard| heard.asked_at > asked_at) {
-            return;
+            return true;
         }
         let term = report.record.map_or(0, |record| record.term);
         self.hear(Duration::from_millis(u64::from(report.longest_lease_ms)), term);
         let led_version = report.record.map_or(0, |record| record.led_version);
         let was_new = report.record.is_none() || report.met_as_new;
         self.heard.insert(from, Heard { asked_at, term, led_version, was_new });
+        true
     }
 
     /// The longest lease that anybody named, the own one among them.

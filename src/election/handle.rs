@@ -17,6 +17,7 @@ impl Machine {
     /// Messages that are not of an election are not for this machine and change nothing.
     pub fn on_message(&mut self, now: Instant, from: NodeId, nonce: u64, message: &Message) {
         self.expire(now);
+        self.repeat_farewell(from);
         match message {
             Message::Canvass(asked) => self.on_canvass(now, from, nonce, asked),
             Message::CanvassReply(reply) => self.on_canvass_reply(now, from, reply),
@@ -26,7 +27,7 @@ impl Machine {
             Message::Acknowledge(answer) => self.on_acknowledge(now, from, answer),
             Message::Release(release) => self.on_release(now, from, release),
             Message::Inquire(asked) => self.on_inquire(now, from, nonce, asked),
-            Message::Report(report) => self.on_report(from, report),
+            Message::Report(report) => self.on_report(from, nonce, report),
             Message::StepDown(asked) => self.on_step_down(now, from, asked),
             Message::Ping(_)
             | Message::Ack(_)
@@ -246,6 +247,9 @@ impl Machine {
                 voter.voted_for = Some(self.setup.me);
             }
         }
+        if vote == Ballot::Granted {
+            self.history.vote(answer.term, from, vote);
+        }
         if let Some(stand) = self.campaign.as_mut().and_then(|campaign| campaign.stand.as_mut()) {
             stand.votes.insert(from, vote);
         }
@@ -367,12 +371,12 @@ impl Machine {
         }
     }
 
-    fn on_report(&mut self, from: NodeId, report: &Report) {
+    fn on_report(&mut self, from: NodeId, nonce: u64, report: &Report) {
         if !self.same_set(from, report.set) {
             return;
         }
-        if let Some(genesis) = self.core.as_mut().and_then(|core| core.genesis_mut()) {
-            genesis.on_report(from, report);
+        if let Some(core) = &mut self.core {
+            core.on_report(from, nonce, report);
         }
     }
 

@@ -57,6 +57,13 @@ impl History {
         self.0.push_front(election);
     }
 
+    /// A vote that arrived after the decision.
+    pub fn vote(&mut self, term: u64, voter: NodeId, vote: Ballot) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.term == term) {
+            known.votes.insert(voter, vote);
+        }
+    }
+
     /// The elections, newest first.
     pub fn iter(&self) -> impl Iterator<Item = &PastElection> {
         self.0.iter()
@@ -86,6 +93,8 @@ mod tests {
         }
         history.note(election(99, Some("a")));
         history.note(election(99, None));
+        history.vote(99, "b".parse().unwrap(), Ballot::Granted);
+        assert_eq!(history.iter().next().unwrap().votes.len(), 1);
         assert_eq!(history.iter().count(), MAX_HISTORY);
         let newest = history.iter().next().unwrap();
         assert_eq!((newest.term, newest.winner), (99, Some("a".parse().unwrap())));

@@ -12,6 +12,7 @@ pub mod ballot;
 mod campaign;
 pub mod core;
 mod event;
+mod farewell;
 mod follow;
 pub mod genesis;
 mod handle;
@@ -220,7 +221,8 @@ impl Machine {
             inquiry_gap: Duration::ZERO,
             next_store_retry: now,
             stopping: false,
-            number: setup.boot.nonce & 0xffff,
+            // No report to a question of an earlier process may seem to answer one of this.
+            number: setup.boot.nonce,
             announced: None,
             counted_term,
             history: History::default(),
@@ -230,7 +232,7 @@ impl Machine {
             setup,
         };
         // The word that frees the predecessor's promises leaves before the question whether they are free.
-        machine.drain_core();
+        machine.say_farewells();
         machine.settle(now);
         machine
     }
@@ -268,6 +270,7 @@ impl Machine {
 
     /// A ping of a voter was answered after `took`.
     pub fn round_trip(&mut self, now: Instant, id: NodeId, took: Duration) {
+        self.repeat_farewell(id);
         self.voters.round_trip(now, id, took);
         self.settle(now);
     }

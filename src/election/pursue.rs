@@ -66,6 +66,8 @@ impl Machine {
         }
         if let Some(term) = self.core.as_mut().and_then(|core| core.adopt(now, unix_now)) {
             self.drain_core();
+            // Nobody was elected: this only says where counting starts.
+            self.counted_term = self.counted_term.max(term);
             self.notify(Event::RecordAdopted { term });
             return;
         }
@@ -310,7 +312,8 @@ impl Machine {
             return;
         }
         let Some(term) = core.stand(now, campaign.highest_term()) else { return };
-        let deadline = now + self.setup.params.election_timeout;
+        // The round is timed once the own vote is durable; a disk that hangs ends it as well.
+        let deadline = now + self.setup.params.election_timeout * 2;
         campaign.stand = Some(Stand {
             term,
             deadline,
@@ -359,6 +362,9 @@ impl Machine {
                 .into_iter()
                 .filter(|id| stale(id) || (!granted(id) && !refused(id)))
                 .collect();
+            if first {
+                stand.deadline = now + self.setup.params.election_timeout;
+            }
             stand.gap = (stand.gap * 2).max(delta);
             stand.next_at = now + stand.gap;
             core.solicit(now, &ask, priority);

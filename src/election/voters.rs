@@ -1,7 +1,7 @@
 //! What this node knows of each other voter: round trips, priority, term, standing.
 
 use core::time::Duration;
-use ringrift_wire::{NodeId, Priority};
+use ringrift_wire::{NodeId, Priority, Release};
 use std::collections::BTreeMap;
 
 use crate::time::Instant;
@@ -9,6 +9,10 @@ use crate::time::Instant;
 const DELTA_MIN: Duration = Duration::from_millis(5);
 const DELTA_MAX: Duration = Duration::from_secs(1);
 const DELTA_UNKNOWN: Duration = Duration::from_millis(50);
+/// A process that was stopped answers late what it was asked meanwhile. That says nothing of its
+/// network, and must not slow down the next elections; a network that became slow is believed
+/// after some samples.
+const MOST_OF_SMOOTHED: u32 = 4;
 
 /// What membership says of a voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,8 @@ pub struct Voter {
     pub standing: Standing,
     /// The end of the last round trip of any kind.
     pub round_trip_at: Option<Instant>,
-    /// Smoothed round trip [RFC 6298, alpha 1/8].
+    /// Smoothed round trip [RFC 6298, alpha 1/8]; one sample counts for at most
+    /// [`MOST_OF_SMOOTHED`] times what was smoothed before, and [`DELTA_MIN`].
     pub smoothed: Option<Duration>,
     /// Its priority, as it last said.
     pub priority: Option<Priority>,
@@ -42,6 +47,8 @@ pub struct Voter {
     pub set_mismatch: bool,
     /// Whom it last called leader.
     pub reports_leader: Option<NodeId>,
+    /// What it was told when this process started, and may not have heard.
+    pub farewell: Option<Release>,
 }
 
 /// The other voters, by name.
@@ -60,6 +67,7 @@ impl Voters {
             voted_for: None,
             set_mismatch: false,
             reports_leader: None,
+            farewell: None,
         };
         Self(ids.map(|id| (id, unknown.clone())).collect())
     }
@@ -90,8 +98,10 @@ impl Voters {
     pub fn round_trip(&mut self, now: Instant, id: NodeId, took: Duration) {
         let Some(voter) = self.0.get_mut(&id) else { return };
         voter.round_trip_at = Some(now);
-        let smoothed = voter.smoothed.map_or(took, |old| (old * 7 + took) / 8);
-        voter.smoothed = Some(smoothed);
+        voter.smoothed = Some(voter.smoothed.map_or(took, |old| {
+            let counts = took.min(old.saturating_mul(MOST_OF_SMOOTHED) + DELTA_MIN);
+            (old * 7 + counts) / 8
+        }));
     }
 
     /// How many voters, this node included, answered it within `window`.
@@ -107,5 +117,36 @@ impl Voters {
     pub fn delta(&self) -> Duration {
         let largest = self.0.values().filter_map(|voter| voter.smoothed).max();
         largest.map_or(DELTA_UNKNOWN, |rtt| (rtt * 2).clamp(DELTA_MIN, DELTA_MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(samples_ms: impl IntoIterator<Item = u64>) -> Duration {
+        let id = "b".parse().unwrap();
+        let mut voters = Voters::new([id].into_iter());
+        for took in samples_ms {
+            voters.round_trip(Instant::ZERO, id, Duration::from_millis(took));
+        }
+        voters.delta()
+    }
+
+    #[test]
+    fn late_answers_of_a_stopped_process_hardly_slow_elections_down() {
+        let stopped = [1, 1, 4_000, 3_750, 3_500, 3_250, 3_000, 2_750];
+        assert!(after(stopped) < Duration::from_millis(50), "{:?}", after(stopped));
+    }
+
+    #[test]
+    fn a_network_that_is_slow_from_the_start_is_believed_at_once() {
+        assert_eq!(after([300]), Duration::from_millis(600));
+    }
+
+    #[test]
+    fn a_network_that_becomes_slow_is_believed_after_some_samples() {
+        let slow = core::iter::repeat_n(400, 30);
+        assert!(after([1].into_iter().chain(slow)) > Duration::from_millis(600));
     }
 }

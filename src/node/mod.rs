@@ -38,10 +38,11 @@ use crate::election::{self, Machine, Setup, Standing, VoterSet};
 use crate::membership::{self, Health, Membership, Myself, Seed};
 use crate::time::Instant;
 
+/// Between two events about one voter's name under a foreign address; all are counted.
+const FOREIGN_SPACING: Duration = Duration::from_secs(10);
+
 /// The most outputs that wait for the driver; datagrams beyond it are dropped and counted.
 const MAX_OUTPUTS: usize = 16_384;
-/// Between two accounts of one voter's name used from a foreign address.
-const FOREIGN_PAUSE: Duration = Duration::from_secs(60);
 
 /// One node.
 #[derive(Clone, Debug)]
@@ -191,7 +192,7 @@ impl Node {
     fn on_foreign_address(&mut self, now: Instant, voter: NodeId) {
         self.foreign_addresses += 1;
         let told = self.foreign_told.get(&voter);
-        if told.is_none_or(|&told| now.since(told) >= FOREIGN_PAUSE) {
+        if told.is_none_or(|&told| now.since(told) >= FOREIGN_SPACING) {
             self.foreign_told.insert(voter, now);
             self.push(Output::Notify(Event::ForeignAddress { voter }));
         }
@@ -375,3 +376,6 @@ const fn is_membership(kind: Kind) -> bool {
         | Kind::StepDown => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,10 +19,12 @@ fn cold_start_gives_the_best_voter_and_its_death_the_next_best() {
         let watch = cluster.watch();
         cluster.start_all();
         let (first, _) = cluster.wait_agreed(&ALL);
-        // All five are killed as one, and started again with what they stored.
+        // All five are killed as one, and started again with what they stored, once no promise runs.
         for node in ALL {
             cluster.kill(node);
         }
+        let dead = Instant::now();
+        wait_for("two leases", || (dead.elapsed() > 2 * Timing::SHORT.lease()).then_some(()));
         cluster.start_all();
         let (second, _) = cluster.wait_agreed(&ALL);
         cluster.kill(second);

@@ -178,6 +178,8 @@ pub(crate) struct Process {
     pub(crate) wake: u64,
     /// True time of the current wake-up.
     pub(crate) wake_at: Nanos,
+    /// It was asked to stop.
+    pub(crate) stopping: bool,
     /// Timeouts in a row that asked for another at once.
     pub(crate) spins: u32,
 }

@@ -10,7 +10,6 @@ use ringrift_p2p::rng::Rng;
 use ringrift_wire::{Boot, NodeId, Refusal};
 use std::collections::VecDeque;
 
-use crate::checkers::calm::Calm;
 use crate::checkers::liveness::Liveness;
 use crate::faults::{Fault, Target};
 use crate::host::{Armed, Clock, Disk, Ending, Host, Process, address, duration};
@@ -139,6 +138,7 @@ impl World {
             wake: 0,
             wake_at: 0,
             spins: 0,
+            stopping: false,
         });
         self.drain(host);
     }
@@ -244,6 +244,10 @@ impl World {
             }
             Told::LeadershipLost { cause, .. } => {
                 self.leading[host] = None;
+                if *cause == LossCause::Triggered {
+                    // An operator's wish may take a while and outlive the healing.
+                    self.calm = None;
+                }
                 match cause {
                     LossCause::LeaseExpired => Path::LeaseLapsed,
                     _ => Path::LeaderStopped,
@@ -303,7 +307,8 @@ impl World {
             Fault::Stop { target, down } => {
                 let host = self.target(target);
                 self.command(host, Command::Stop);
-                if let Some(process) = &self.hosts[host].process {
+                if let Some(process) = &mut self.hosts[host].process {
+                    process.stopping = true;
                     let epoch = process.epoch;
                     self.at(self.now + 10 * MS, What::End { host, epoch, down });
                 }
@@ -357,8 +362,6 @@ impl World {
         self.network.heal(&healed, Quality::calm(one_way));
         self.healed_at = Some((self.now, one_way));
         self.liveness = Some(Liveness::new(self.now, bound));
-        self.calm =
-            is_timely(&self.options, one_way).then(|| Calm::new(self.now + bound, healed.clone()));
         self.timeline.note(self.now, "!!", || format!("heals {healed:?}, others: style {style}"));
         for host in 0..self.hosts.len() {
             if let Some(process) = &mut self.hosts[host].process {
@@ -370,6 +373,9 @@ impl World {
         }
         for &host in &healed {
             self.hosts[host].retired = false;
+            if self.hosts[host].process.as_ref().is_some_and(|process| process.stopping) {
+                self.crash(host, Ending::Killed);
+            }
             if self.hosts[host].process.is_none() {
                 self.start(host);
             }
@@ -380,7 +386,7 @@ impl World {
 }
 
 /// Whether a leader's heartbeats, each as late as its loop may be, are answered before a lease ends.
-fn is_timely(options: &Options, one_way: Nanos) -> bool {
+pub(crate) fn is_timely(options: &Options, one_way: Nanos) -> bool {
     let part = |of: Nanos| of * u64::from(options.drift_ppm) / 1_000_000;
     let guard = (2 * MS).max(options.lease / 100);
     let answered = 2 * options.loop_lag + options.heartbeat + 2 * one_way + MS;

@@ -5,6 +5,8 @@ use ringrift_p2p::election::record::Restored;
 use ringrift_wire::{Boot, Envelope, Message, Opinion, Verdict};
 use std::collections::BTreeMap;
 
+use crate::options::Nanos;
+
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lie {
@@ -12,7 +14,8 @@ pub(crate) enum Lie {
     None,
     /// A restarted voter finds the record from before its last vote: two votes in a term.
     ForgetsVote,
-    /// Every answer names the latest send: the lease counts from the answer's arrival.
+    /// Every answer names the latest send: the lease counts from the answer's arrival. Some arrive a
+    /// second time, late.
     LeaseFromArrival,
     /// One more voter than really did says yes: a quorum of two of three, or of two of five.
     QuorumOfTwo,
@@ -62,6 +65,18 @@ impl Liar {
             _ => return,
         };
         self.last.insert((from, to, asked), number);
+    }
+
+    /// After which time a second copy of a message arrives.
+    pub(crate) fn holds_back(&self, message: &Message, lease: Nanos) -> Option<Nanos> {
+        match message {
+            Message::Acknowledge(m)
+                if self.lie == Lie::LeaseFromArrival && m.verdict == Verdict::Granted =>
+            {
+                Some(lease / 2 + m.number % 8 * lease / 4)
+            }
+            _ => None,
+        }
     }
 
     /// What a host hears when `from` sent it an envelope; `voters` are the hosts with a vote and the

@@ -50,8 +50,7 @@ fn mutation_two_votes_in_a_term() {
 fn mutation_lease_from_arrival() {
     let found = noticed(Lie::LeaseFromArrival, 400, &["I2"], |options| {
         options.kinds = vec![Kind::Cut, Kind::Pause];
-        options.quality =
-            Quality { late: 300, late_max: 4 * options.lease, ..Quality::calm(5 * MS) };
+        options.quality = Quality::calm(MS);
     });
     let (seed, violation) = found.expect("a lease from the arrival goes unnoticed");
     println!("noticed with seed {seed:#x}: {violation:?}");

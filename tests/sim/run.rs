@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::checkers::Violation;
+use crate::checkers::calm::Calm;
 use crate::checkers::liveness;
 use crate::faults;
+use crate::inject::is_timely;
 use crate::liar::Lie;
 use crate::options::{MS, Nanos, Options, between};
 use crate::sometimes::{Hits, Path};
@@ -85,7 +87,16 @@ pub(crate) fn run_without(
         world.options.fsync_max = options.fsync_max.min(options.election_timeout / 8);
         let bound = liveness::bound(&world.options, one_way);
         let healed = world.heal(one_way, bound);
-        world.run_for(bound + 4 * options.lease);
+        let deadline = world.now + bound + MS;
+        let led = |world: &World| world.leader().is_some_and(|leader| healed.contains(&leader));
+        while world.violation.is_none() && world.now < deadline && !led(&world) {
+            world.run_for(options.lease / 4);
+        }
+        let settled = world.now + 2 * options.lease + liveness::store_retry(&options);
+        if is_timely(&options, one_way) {
+            world.calm = Some(Calm::new(settled, healed.clone()));
+        }
+        world.run_until(settled + 6 * options.lease);
         if let Some(leader) = world.leader() {
             let inside = healed.contains(&leader);
             world.hits.hit(if inside { Path::HealedAndLed } else { Path::LedByOutsiderAfterHeal });

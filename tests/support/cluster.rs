@@ -278,16 +278,12 @@ impl Cluster {
     pub fn views(&self) -> String {
         let keys = ["leader_id", "term", "role", "alive_peers", "no_leader_reason"];
         let mut text = String::new();
-        for node in 0..self.len() {
+        for (node, name) in NAMES.iter().enumerate().take(self.len()) {
             let said = self
                 .try_status(node)
                 .map(|status| keys.map(|key| format!("{key} {}", status.0[key])).join(", "));
-            let _infallible = writeln!(
-                text,
-                "{node} {}: {}",
-                NAMES[node],
-                said.as_deref().unwrap_or("no answer")
-            );
+            let said = said.as_deref().unwrap_or("no answer");
+            let _infallible = writeln!(text, "{node} {name}: {said}");
         }
         text
     }
@@ -297,11 +293,11 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.nodes.clear();
         let around = Surroundings::of_process();
-        for node in 0..self.len() {
+        for (node, name) in NAMES.iter().enumerate().take(self.len()) {
             if thread::panicking() {
-                show_log(&self.dir.path().join(format!("{}.log", NAMES[node])));
+                show_log(&self.dir.path().join(format!("{name}.log")));
             }
-            let id = NAMES[node].parse().expect("a name");
+            let id = name.parse().expect("a name");
             let _gone = std::fs::remove_file(promise_file(&self.store(node), id, &around));
         }
     }
@@ -329,7 +325,8 @@ fn yaml(timing: Timing, hosts: &[Host], dir: &Path) -> String {
         add(format!("  - {}", NAMES[node]));
     }
     add(format!("election:\n  heartbeat_interval: {heartbeat_ms}ms\n  lease: {lease_ms}ms"));
-    add(format!("  peer_timeout: {}ms\n  election_timeout: 500ms", lease_ms.max(2_000)));
+    add(format!("  peer_timeout: {}ms", lease_ms.max(2_000)));
+    add(format!("  election_timeout: {}ms", lease_ms.clamp(500, 30_000)));
     add(String::from("hosts:"));
     for &node in &listed {
         add(format!("  {}:\n    tailscale_ip: {}", NAMES[node], hosts[node].address));

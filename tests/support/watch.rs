@@ -162,6 +162,12 @@ impl Drop for Watch {
             let ended = thread.join();
             assert!(ended.is_ok() || thread::panicking(), "a thread of the watch panicked");
         }
+        if thread::panicking() {
+            // What was seen may explain why the test failed.
+            let tenures = tenures(&self.claims());
+            tenures.iter().for_each(|tenure| eprintln!("{tenure:?}"));
+            wrongs(&tenures, false).iter().for_each(|wrong| eprintln!("{wrong}"));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::driver::clock::tests::SteppedClock;
 use crate::election::record::Promise;
 use crate::node::Write;
 use crate::telemetry::fixtures;
-use ringrift_wire::{Coordinator, Ping, Release, VoterSetTag};
+use ringrift_wire::{Coordinator, Ping, Refusal, Release, VoterSetTag};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -22,6 +22,8 @@ struct Scripted {
     status: Status,
     /// The status after the next input.
     next: Option<Status>,
+    /// How long taking a status lasts.
+    slow: Option<(Arc<SteppedClock>, Duration)>,
 }
 
 impl Machine for Scripted {
@@ -42,6 +44,9 @@ impl Machine for Scripted {
     }
 
     fn status(&self, _: Instant) -> Status {
+        if let Some((clock, length)) = &self.slow {
+            clock.advance(*length);
+        }
         self.status.clone()
     }
 }
@@ -89,6 +94,7 @@ fn bench(room: usize) -> Bench {
         deadline: None,
         status: fixtures::follower(),
         next: None,
+        slow: None,
     };
     let speaker = Speaker { id, boot: Boot { sequence: 1, nonce: 2 }, cluster_tag: CLUSTER };
     let outside = Outside { status, metrics: Arc::new(metrics), storage, names: Names::default() };
@@ -177,10 +183,38 @@ fn gaining_the_lead_is_seen_before_the_first_heartbeat_leaves() {
     let mut bench = bench(1);
     bench.engine.tick();
     bench.engine.machine.next = Some(fixtures::leader());
-    let voter = fixtures::id("hetzner-cpu1");
-    bench.script([Output::Notify(Event::ForeignAddress { voter }), send(ping(1))]);
+    let gained = Elect::LeadershipGained { term: 1, took: Duration::ZERO };
+    bench.script([Output::Notify(Event::Election(gained)), send(ping(1))]);
     bench.datagram(ping(9));
     assert!(bench.wire.sent.borrow()[0].2);
+}
+
+#[test]
+fn what_a_stranger_can_cause_at_will_publishes_no_status() {
+    let mut bench = bench(1);
+    bench.engine.tick();
+    bench.engine.machine.next = Some(fixtures::leader());
+    let voter = fixtures::id("hetzner-cpu1");
+    let refused = Elect::VoteRefused { candidate: voter, term: 1, why: Refusal::Term };
+    let told = [Event::ForeignAddress { voter }, Event::Election(refused)];
+    bench.script(told.map(Output::Notify));
+    bench.datagram(ping(9));
+    assert_eq!(bench.seen().lease, None, "it waits for its turn");
+}
+
+#[test]
+fn a_status_taken_slowly_is_renewed_before_the_lease_in_it_ends() {
+    let mut bench = bench(1);
+    let length = Duration::from_millis(200);
+    bench.engine.machine.slow = Some((Arc::clone(&bench.clock), length));
+    bench.engine.machine.status = fixtures::leader();
+    bench.engine.machine.status.lease.as_mut().unwrap().ends_at =
+        bench.clock.now() + Duration::from_secs(1);
+    bench.engine.tick();
+    bench.datagram(ping(9));
+    // 50 times its cost would be 10 s; a quarter of the 800 ms that are left of the lease is sooner.
+    let due = bench.engine.next_deadline().unwrap();
+    assert_eq!(bench.clock.now().until(due), length);
 }
 
 #[test]

@@ -273,6 +273,14 @@ impl Core {
         self.genesis.as_mut()
     }
 
+    /// A voter answers what its store says.
+    pub fn on_report(&mut self, from: NodeId, nonce: u64, report: &Report) {
+        let Some(genesis) = &mut self.genesis else { return };
+        if genesis.on_report(from, report) && report.record.is_none() {
+            self.met_as_new.insert(from, nonce);
+        }
+    }
+
     /// Takes the first record once the rules of an empty store allow it. Returns its term.
     pub fn adopt(&mut self, now: Instant, unix_now: u64) -> Option<u64> {
         let others = self.rules.set.ids().iter().copied().filter(|&id| id != self.rules.me);

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 use ringrift_wire::{
-    Acknowledge, Answer, Coordinator, Election, Message, NodeId, Priority, Refusal, Release,
-    Verdict,
+    Acknowledge, Answer, Coordinator, Election, Inquire, Message, NodeId, Priority, Refusal,
+    Release, Report, Verdict,
 };
 
 use super::{Core, Counted, Output, Rules};
@@ -377,4 +377,26 @@ fn a_candidate_makes_room_for_a_leader() {
     assert_eq!(core.acknowledge(at(1), id("b"), 7, &beat(term, 1), BEST), Ok(()));
     assert!(!core.is_candidate());
     assert_eq!(core.promise(at(1)).unwrap().to, id("b"));
+}
+
+#[test]
+fn whoever_was_new_together_with_this_voter_is_told_so_later() {
+    let promise = RestoredPromise::Exact(None);
+    let mut core = Core::new(rules(), Restored { record: None, promise, may_release: true }, at(0));
+    core.genesis_mut().unwrap().asked(at(0), 3);
+    let new = Report {
+        set: set().tag(),
+        number: 3,
+        record: None,
+        met_as_new: false,
+        longest_lease_ms: 10_000,
+    };
+    for voter in ["b", "c", "d", "e"] {
+        core.on_report(id(voter), 7, &new);
+    }
+    assert_eq!(core.adopt(at(0), 1_000), Some(1_000));
+    let asked = Inquire { set: set().tag(), number: 1 };
+    let told = core.report(id("e"), 7, &asked);
+    assert!(told.met_as_new && told.record.is_some());
+    assert!(!core.report(id("e"), 8, &asked).met_as_new, "another process of that name");
 }

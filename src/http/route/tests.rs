@@ -1,3 +1,5 @@
+//! Routing, held against the contract: every route, every refusal.
+
 use super::*;
 use crate::http::fixtures::{facts_of, head, present, present_at};
 use crate::node::Status;
@@ -429,7 +431,7 @@ fn a_candidate_that_still_leads_is_shown_as_leader() {
 #[test]
 fn a_second_process_of_a_name_and_a_refused_address_are_said_in_words() {
     let mut status = fixtures::follower();
-    let leader = status.members.iter_mut().find(|member| member.id == fixtures::id("hetzner-cpu1"));
+    let leader = status.members.iter_mut().find(|member| member.id == id("hetzner-cpu1"));
     let member = leader.unwrap();
     member.rival = "10.9.9.9:8770".parse().ok();
     let loopback = "127.0.0.1:8770".parse().unwrap();

@@ -1,3 +1,5 @@
+//! The server on real sockets: keep-alive, limits, slow clients.
+
 use super::*;
 use crate::http::fixtures::{facts, wall};
 use crate::telemetry::Metrics;

@@ -1,3 +1,5 @@
+//! The families as they are rendered, and the events that move them.
+
 use super::*;
 use crate::election::{ElectionCause, Event as Elect};
 use crate::node::Event;

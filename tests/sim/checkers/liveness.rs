@@ -20,7 +20,6 @@ pub(crate) fn bound(options: &Options, one_way: Nanos) -> Nanos {
     let delta = (2 * longest_seen.max(round_trip)).clamp(50 * MS, SECOND);
     let lease = options.lease + 2 * options.lease * u64::from(options.drift_ppm) / 1_000_000;
     let voters = options.voters as u64;
-    let retry = if options.kinds.contains(&Kind::Disk) { SECOND } else { 0 };
     lease
         + voters * delta
         + 2 * round_trip
@@ -28,7 +27,12 @@ pub(crate) fn bound(options: &Options, one_way: Nanos) -> Nanos {
         + options.lease
         + lease
         + 2 * delta
-        + retry
+        + store_retry(options)
+}
+
+/// For how long after the healing a voter may hold its store for broken.
+pub(crate) fn store_retry(options: &Options) -> Nanos {
+    if options.kinds.contains(&Kind::Disk) { SECOND } else { 0 }
 }
 
 /// The checker.

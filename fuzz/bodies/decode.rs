@@ -1,5 +1,4 @@
-//! What the fuzz targets do with their bytes: plain functions, so that `tests/fuzz_replay.rs` can
-//! replay the corpus on a stable compiler.
+//! Bytes as a datagram.
 
 use ringrift_wire::{DecodeError, Envelope, MAX_DATAGRAM, decode, encode};
 

@@ -1,0 +1,8 @@
+//! See `processes/coldstart.rs`.
+
+mod processes;
+mod report;
+
+fn main() {
+    processes::main("coldstart");
+}

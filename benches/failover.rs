@@ -1,0 +1,8 @@
+//! See `processes/failover.rs`.
+
+mod processes;
+mod report;
+
+fn main() {
+    processes::main("failover");
+}
