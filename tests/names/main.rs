@@ -8,4 +8,8 @@
 mod addresses;
 mod net;
 mod observers;
+mod real;
+#[expect(dead_code, reason = "tests/daemon and tests/netns use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
 mod twins;
