@@ -142,6 +142,28 @@ fn hosts_file(cluster: &Cluster) -> std::path::PathBuf {
 }
 
 #[test]
+fn voters_on_ipv6_elect_and_see_each_other() {
+    let Some(mut cluster) = on_loopback(TIMING) else { return };
+    for n in 1..=5 {
+        cluster.net(0).ip(&format!("address add fd77::{n}/128 dev lo nodad"));
+    }
+    configure(&cluster, |text| {
+        let lines = text.lines().map(|line| match line.split_once("tailscale_ip: 127.0.0.") {
+            Some((_, n)) => format!(
+                "    address: fd77::{n}\n    bind: fd77::{n}\n    http:\n      bind: 127.0.0.{n}\n"
+            ),
+            None => format!("{line}\n"),
+        });
+        lines.collect()
+    });
+    cluster.start_all();
+    cluster.wait_agreed(&ALL);
+    cluster.wait_settled();
+    let address = cluster.status(0).0["voters"][NAMES[1]]["address"].clone();
+    assert!(address.as_str().unwrap().starts_with("[fd77::"), "{address}");
+}
+
+#[test]
 fn voters_find_each_other_by_name_and_again_when_a_wrong_name_is_put_right() {
     let Some(mut cluster) = on_loopback(TIMING) else { return };
     // Every address becomes the name of its host.
