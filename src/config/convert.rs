@@ -324,7 +324,7 @@ fn hosts(
             continue;
         };
         let is_voter = voters.iter().any(|(voter, _)| *voter == id);
-        hosts.insert(id, host(id, &path, at, entry, is_voter, http, foreign, faults));
+        hosts.insert(id, host(id, at, entry, is_voter, http, foreign, faults));
         places.insert(id, at);
     }
     for (id, at) in voters {
@@ -358,7 +358,6 @@ impl Host {
 /// One entry of `hosts`; only a voter's priority is read.
 fn host(
     id: NodeId,
-    path: &str,
     at: Position,
     entry: &Node,
     is_voter: bool,
@@ -366,6 +365,7 @@ fn host(
     foreign: &mut Vec<String>,
     faults: &mut Faults,
 ) -> Host {
+    let path = &format!("hosts.{id}");
     let section = &mut Section::new(path, Some(entry), faults);
     let own = address(section, "address", faults);
     let tailscale = address(section, "tailscale_ip", faults);
