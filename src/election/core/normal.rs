@@ -31,11 +31,7 @@ impl Renaming<'_> {
     /// A moment as far from `then` as the given one is from `now`.
     #[must_use]
     pub fn instant(&self, at: Instant) -> Instant {
-        if at < self.now {
-            self.then - self.now.since(at)
-        } else {
-            self.then + self.now.until(at)
-        }
+        if at < self.now { self.then - self.now.since(at) } else { self.then + self.now.until(at) }
     }
 
     /// A promise under the new names and clock; `None` when it has run out.
