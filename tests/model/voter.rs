@@ -194,7 +194,7 @@ impl Voter {
     fn apply(&mut self, write: Write) -> Option<&'static str> {
         match write {
             Write::Promise(promise) => {
-                self.file = RestoredPromise::Exact(Some(promise));
+                self.file = RestoredPromise::Exact(promise);
                 None
             }
             Write::Record(record) => {
@@ -302,10 +302,10 @@ impl Voter {
         for (_, write) in &mut self.pending {
             *write = match *write {
                 Write::Record(record) => Write::Record(named(record, name)),
-                Write::Promise(promise) => {
+                Write::Promise(promise) => Write::Promise(promise.map(|promise| {
                     let until = by.instant(promise.until).max(NOW);
-                    Write::Promise(Promise { to: name(promise.to), until, ..promise })
-                }
+                    Promise { to: name(promise.to), until, ..promise }
+                })),
             };
         }
         if setup.slow_writes {
