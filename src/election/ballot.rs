@@ -7,6 +7,7 @@ use core::time::Duration;
 use ringrift_wire::{NodeId, Refusal};
 use std::collections::BTreeMap;
 
+use super::core::Renaming;
 use super::lease::{self, Span};
 use super::quorum::VoterSet;
 use crate::time::Instant;
@@ -91,6 +92,13 @@ impl Tally {
             .collect();
         let (end, _) = lease::lease_end(&grants, set.quorum(), drift_ppm)?;
         (now.until(end) > Duration::ZERO).then_some(QuorumProof { term: self.term, grants })
+    }
+
+    pub(super) fn normalise(&mut self, drift_ppm: u32, by: Renaming<'_>) {
+        self.grants.retain(|_, span| span.end(drift_ppm) > by.now);
+        self.grants.values_mut().for_each(|span| span.sent_at = by.instant(span.sent_at));
+        by.keys(&mut self.grants);
+        by.keys(&mut self.refusals);
     }
 }
 

@@ -16,6 +16,7 @@ use core::time::Duration;
 use ringrift_wire::{NodeId, Report};
 use std::collections::{BTreeMap, VecDeque};
 
+use super::core::Renaming;
 use crate::time::Instant;
 
 /// The most inquiries that are remembered; answers to older ones do not count.
@@ -139,6 +140,24 @@ impl Genesis {
         }
         let led_version = self.heard.values().map(|heard| heard.led_version).max().unwrap_or(0);
         Some(First { term: self.highest_term.max(unix_now), led_version })
+    }
+
+    /// Keeps of every moment only whether it lies before the end of the wait, once that is over.
+    pub(super) fn normalise(&mut self, own: Duration, by: Renaming<'_>) {
+        let ended = self.wait_ends(own);
+        let over = ended <= by.now;
+        let since = if over { by.then - self.longest_lease(own) } else { by.instant(self.since) };
+        let moment = |at: &mut Instant| {
+            *at = match (over, *at < ended) {
+                (false, _) => by.instant(*at),
+                (true, true) => since,
+                (true, false) => by.then,
+            };
+        };
+        self.inquiries.iter_mut().for_each(|(_, at)| moment(at));
+        self.heard.values_mut().for_each(|heard| moment(&mut heard.asked_at));
+        by.keys(&mut self.heard);
+        self.since = since;
     }
 }
 

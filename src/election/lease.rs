@@ -13,6 +13,7 @@ use core::time::Duration;
 use ringrift_wire::NodeId;
 use std::collections::{BTreeMap, VecDeque};
 
+use super::core::Renaming;
 use crate::time::Instant;
 
 /// The most sends that are remembered; the oldest is forgotten first, which only shortens a lease.
@@ -107,6 +108,29 @@ impl Sends {
     /// No answer counts any more.
     pub fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// Forgets what could only be answered too late, makes one of two requests of one moment, and
+    /// numbers the rest from 1. Returns the new numbers by the old ones.
+    pub(super) fn normalise(&mut self, drift_ppm: u32, by: Renaming<'_>) -> BTreeMap<u64, u64> {
+        let mut numbers = BTreeMap::new();
+        let mut kept: VecDeque<Sent> = VecDeque::new();
+        for sent in self.0.iter().filter(|sent| sent.span.end(drift_ppm) > by.now) {
+            let sent_at = by.instant(sent.span.sent_at);
+            let span = Span { sent_at, ..sent.span };
+            let same = |known: &Sent| (known.term, known.span) == (sent.term, span);
+            let number = match kept.iter().find(|known| same(known)) {
+                Some(known) => known.number,
+                None => {
+                    let number = kept.len() as u64 + 1;
+                    kept.push_back(Sent { number, term: sent.term, span });
+                    number
+                }
+            };
+            numbers.insert(sent.number, number);
+        }
+        self.0 = kept;
+        numbers
     }
 }
 

@@ -231,8 +231,7 @@ impl Machine {
             outputs: VecDeque::new(),
             setup,
         };
-        // The word that frees the predecessor's promises leaves before the question whether they are free.
-        machine.say_farewells();
+        machine.say_farewells(); // What frees the predecessor's promises comes before the canvass.
         machine.settle(now);
         machine
     }

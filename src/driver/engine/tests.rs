@@ -150,7 +150,10 @@ fn send(message: Message) -> Output {
 fn persist(number: u64) -> Output {
     let until = Instant::NEVER;
     let to = fixtures::id("hetzner-cpu1");
-    Output::Persist { number, write: Write::Promise(Promise { to, nonce: 1, term: 1, until }) }
+    Output::Persist {
+        number,
+        write: Write::Promise(Some(Promise { to, nonce: 1, term: 1, until })),
+    }
 }
 
 impl<C: Clock> Clock for Arc<C> {

@@ -11,9 +11,11 @@
 //! - I5: whoever released a term counts no late answer for it.
 
 mod lead;
+mod normal;
 mod vote;
 
 pub use lead::Counted;
+pub use normal::Renaming;
 
 use core::time::Duration;
 use ringrift_wire::{Inquire, Message, NodeId, Record, Report};
