@@ -292,7 +292,7 @@ impl Account {
             8..=14 => {
                 let peer = bytes.pick(&SENDERS).unwrap_or("b");
                 let address = if bytes.bool() { address(peer) } else { address("elsewhere") };
-                Command::Resolved { peer: id(peer), address }
+                Command::Resolved { peer: id(peer), addresses: vec![address] }
             }
             _ => {
                 self.stopped = true;

@@ -9,6 +9,7 @@ use super::address;
 use super::error::{ConfigErrors, Position, Warning};
 use super::raw::{self, Node, Value};
 use super::section::{Faults, Section, nearest, repeated_keys};
+use super::together;
 use super::yaml::{duration_text, fnv1a};
 use super::{
     Address, Config, DEFAULT_PORT, Election, Host, HostPriority, Http, Loaded, Membership,
@@ -333,8 +334,8 @@ fn hosts(
         }
         places.entry(*id).or_insert(*at);
     }
-    distinct_addresses(&hosts, &places, faults);
-    priorities(&hosts, &places, voters, faults);
+    together::distinct_addresses(&hosts, &places, faults);
+    together::priorities(&hosts, &places, voters, faults);
     hosts
 }
 
@@ -433,55 +434,5 @@ fn gpu(section: &mut Section<'_>, faults: &mut Faults) -> Option<String> {
             faults.add(section.key("gpu"), Some(node.at), problem, "write its model as a text");
             None
         }
-    }
-}
-
-/// No two hosts share an address and a port, neither for gossip nor for HTTP.
-fn distinct_addresses(
-    hosts: &BTreeMap<NodeId, Host>,
-    places: &BTreeMap<NodeId, Position>,
-    faults: &mut Faults,
-) {
-    let mut taken: BTreeMap<(&'static str, String, u16), NodeId> = BTreeMap::new();
-    for (id, host) in hosts {
-        let address = host.address.to_string();
-        for (what, port) in [("port", host.port), ("http.port", host.http_port)] {
-            if let Some(other) = taken.insert((what, address.clone(), port), *id) {
-                let problem = format!("{address} with {what} {port} is that of {other} too");
-                let remedy = "give each host an address or a port of its own";
-                faults.add(format!("hosts.{id}"), places.get(id).copied(), problem, remedy);
-                break;
-            }
-        }
-    }
-}
-
-/// Each number belongs to one voter, and some voter may lead.
-fn priorities(
-    hosts: &BTreeMap<NodeId, Host>,
-    places: &BTreeMap<NodeId, Position>,
-    voters: &[(NodeId, Position)],
-    faults: &mut Faults,
-) {
-    let mut taken: BTreeMap<u16, NodeId> = BTreeMap::new();
-    let mut may_lead = voters.is_empty();
-    for (id, _) in voters {
-        match hosts.get(id).map_or(HostPriority::Unnumbered, |host| host.priority) {
-            HostPriority::Never => {}
-            HostPriority::Unnumbered => may_lead = true,
-            HostPriority::Order(order) => {
-                may_lead = true;
-                if let Some(other) = taken.insert(order, *id) {
-                    let key = format!("hosts.{id}.priority");
-                    let problem = format!("{other} has priority {order} too");
-                    let remedy = "give each voter a number of its own";
-                    faults.add(key, places.get(id).copied(), problem, remedy);
-                }
-            }
-        }
-    }
-    if !may_lead {
-        let problem = "every voter has priority `never`, so none may lead";
-        faults.add("hosts", None, problem, "let at least one lead");
     }
 }

@@ -23,6 +23,7 @@ mod loopback;
 mod params;
 mod raw;
 mod section;
+mod together;
 mod yaml;
 
 use core::net::IpAddr;

@@ -204,7 +204,7 @@ impl Machine {
         let mut machine = Self {
             started_at: now,
             core,
-            voters: Voters::new(setup.set.ids().iter().copied().filter(|&id| id != me)),
+            voters: Voters::new(&setup.set, me, setup.params.heartbeat_interval),
             follow: Follow::default(),
             campaign: None,
             upkeep: None,
@@ -231,7 +231,6 @@ impl Machine {
             outputs: VecDeque::new(),
             setup,
         };
-        // The word that frees the predecessor's promises leaves before the question whether they are free.
         machine.say_farewells();
         machine.settle(now);
         machine
