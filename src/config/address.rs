@@ -1,9 +1,10 @@
 //! Where a host is: what of a text is an address, a name to resolve, or neither.
 
 use core::net::IpAddr;
+use ringrift_wire::NodeId;
 
-use super::Address;
-use super::section::is_broadcast;
+use super::section::{Faults, is_broadcast};
+use super::{Address, Position};
 
 /// An address that datagrams can be sent to, or a name to resolve.
 ///
@@ -31,4 +32,18 @@ pub(super) fn read(text: &str) -> Result<Address, (String, &'static str)> {
         return Err((problem, remedy));
     }
     Ok(Address::Name(text.to_owned()))
+}
+
+/// The address of a host that is given none: its own name.
+pub(super) fn of_name(id: NodeId, path: &str, at: Position, faults: &mut Faults) -> Address {
+    read(id.as_str()).unwrap_or_else(|(problem, _)| {
+        let remedy = format!("give it an `address` under `hosts.{id}`");
+        faults.add(
+            path,
+            Some(at),
+            format!("without an address its name is one, and {problem}"),
+            remedy,
+        );
+        Address::Name(id.as_str().to_owned())
+    })
 }

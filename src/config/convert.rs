@@ -324,12 +324,12 @@ fn hosts(
             continue;
         };
         let is_voter = voters.iter().any(|(voter, _)| *voter == id);
-        hosts.insert(id, host(id, at, entry, is_voter, http, foreign, faults));
+        hosts.insert(id, host(id, &path, entry, is_voter, http, foreign, faults));
         places.insert(id, at);
     }
     for (id, at) in voters {
         if !hosts.contains_key(id) {
-            let address = address_of_name(*id, "voters", *at, faults);
+            let address = address::of_name(*id, "voters", *at, faults);
             hosts.insert(*id, Host::named(address, http));
         }
         places.entry(*id).or_insert(*at);
@@ -358,14 +358,13 @@ impl Host {
 /// One entry of `hosts`; only a voter's priority is read.
 fn host(
     id: NodeId,
-    at: Position,
+    path: &str,
     entry: &Node,
     is_voter: bool,
     http_default: &Http,
     foreign: &mut Vec<String>,
     faults: &mut Faults,
 ) -> Host {
-    let path = &format!("hosts.{id}");
     let section = &mut Section::new(path, Some(entry), faults);
     let own = address(section, "address", faults);
     let tailscale = address(section, "tailscale_ip", faults);
@@ -376,7 +375,7 @@ fn host(
     let gpu = gpu(section, faults);
     foreign.extend(section.rest().into_iter().map(|(key, ..)| section.key(key)));
     let tailscale_ip = tailscale.as_ref().map(ToString::to_string);
-    let address = own.or(tailscale).unwrap_or_else(|| address_of_name(id, path, at, faults));
+    let address = own.or(tailscale).unwrap_or_else(|| address::of_name(id, path, entry.at, faults));
     Host {
         address,
         port,
@@ -402,20 +401,6 @@ fn address(section: &mut Section<'_>, name: &str, faults: &mut Faults) -> Option
             None
         }
     }
-}
-
-/// The address of a host that is given none: its own name.
-fn address_of_name(id: NodeId, path: &str, at: Position, faults: &mut Faults) -> Address {
-    address::read(id.as_str()).unwrap_or_else(|(problem, _)| {
-        let remedy = format!("give it an `address` under `hosts.{id}`");
-        faults.add(
-            path,
-            Some(at),
-            format!("without an address its name is one, and {problem}"),
-            remedy,
-        );
-        Address::Name(id.as_str().to_owned())
-    })
 }
 
 /// The configured place of a voter.
