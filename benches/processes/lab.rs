@@ -3,8 +3,10 @@
 use core::fmt::Write as _;
 use core::time::Duration;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub struct Lab {
     nodes: Vec<Option<Child>>,
     /// Where the far ends of the hosts' links are.
     hub: Option<Net>,
+    /// The namespace that the bench was started in.
+    home: Option<File>,
 }
 
 impl Lab {
@@ -94,7 +98,9 @@ impl Lab {
         let dir = dir.expect("target/ is ours");
         fs::write(dir.path().join("config.yaml"), yaml(timing, &hosts)).expect("a file");
         let nodes = hosts.iter().map(|_| None).collect();
-        Self { dir, hosts, nodes, hub }
+        let entered = hosts.iter().any(|host| host.net.is_some());
+        let home = entered.then(|| File::open("/proc/thread-self/ns/net").expect("a namespace"));
+        Self { dir, hosts, nodes, hub, home }
     }
 
     /// How many nodes there are.
@@ -118,7 +124,8 @@ impl Lab {
         command.arg(self.path("config.yaml")).arg("--data-dir").arg(self.path(ALL[node]));
         command.arg("--die-with-parent").arg(std::process::id().to_string());
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("RINGRIFT_") {
+            let text = name.to_string_lossy();
+            if text.starts_with("RINGRIFT_") && text != "RINGRIFT_LOG" {
                 command.env_remove(name);
             }
         }
@@ -197,6 +204,11 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if let Some(home) = &self.home {
+            // A namespace that ends takes along whoever is in it.
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(home.as_fd(), network).expect("root may return");
+        }
         for (node, child) in self.nodes.iter_mut().enumerate() {
             let Some(child) = child else { continue };
             // It may have ended by itself.

@@ -11,7 +11,8 @@ use ringrift_wire::{Message, NodeId};
 use super::{Machine, Output};
 
 impl Machine {
-    /// Says what the core has to say at the start, and keeps it for a second time.
+    /// Says what the core has to say at the start, and keeps it for a second time. It leaves before
+    /// any question whether promises are free.
     pub(super) fn say_farewells(&mut self) {
         self.drain_core();
         for output in &self.outputs {

@@ -37,7 +37,8 @@ impl Machine {
             | Message::RelayedAck(_)
             | Message::Gossip(_)
             | Message::Pull(_)
-            | Message::Hearing(_) => return,
+            | Message::Hearing(_)
+            | Message::Conflict(_) => return,
         }
         self.settle(now);
     }

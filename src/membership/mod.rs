@@ -9,13 +9,16 @@
 //! | `interface` | nothing: what goes in and comes out |
 //! | `member` | which of two rumours wins |
 //! | `table` | the record of all members and its digest |
+//! | `reach` | which addresses are never used |
 //! | `contact` | whether a datagram's sender is who it says, at which address |
+//! | `conflict` | when the second process of a name is told, and believes it |
 //! | `rumour` | what follows from a rumour that wins |
 //! | `probe` | whom to ping each interval, and when a round has failed |
 //! | `check` | the examination of a suspect, and when it is dead |
 //! | `flap` | when a member that comes and goes is believed again |
 //! | `suspicion` | how long a suspicion lasts |
 //! | `awareness` | how far this node trusts itself |
+//! | `lateness` | when this node has been late itself, and what it then forgets |
 //! | `dissemination` | which rumours a message carries |
 //! | `repair` | when tables are compared |
 //!
@@ -30,14 +33,17 @@
 
 mod awareness;
 mod check;
+mod conflict;
 mod contact;
 mod dissemination;
 mod flap;
 mod interface;
+mod lateness;
 mod member;
 mod params;
 mod pings;
 mod probe;
+mod reach;
 mod repair;
 mod ring;
 mod rumour;
@@ -53,9 +59,12 @@ mod network;
 #[cfg(test)]
 mod tests;
 
+pub use conflict::Rival;
+pub use contact::MAX_ADDRESSES;
 pub use interface::{Counters, Event, Myself, Output, Refutation, Seed};
 pub use member::{Health, Member};
 pub use params::Params;
+pub use reach::{Unusable, unusable};
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -66,6 +75,7 @@ use crate::rng::Rng;
 use crate::time::{Deadline, Instant};
 use awareness::Awareness;
 use check::{Answers, Check};
+use conflict::Word;
 use contact::{Proof, Standing};
 use dissemination::Dissemination;
 use pings::Pings;
@@ -104,6 +114,8 @@ pub struct Membership {
     checks: BTreeMap<NodeId, Check>,
     answers: Answers,
     proofs: BTreeMap<NodeId, Proof>,
+    /// Which voters say that this node's name is taken.
+    words: BTreeMap<NodeId, Word>,
     /// First pings to seeds, the earliest last.
     greetings: Vec<(Instant, NodeId)>,
     /// When a lost member is called next.
@@ -158,6 +170,7 @@ impl Membership {
             held: BTreeSet::new(),
             last_return: None,
             proofs: BTreeMap::new(),
+            words: BTreeMap::new(),
             greetings: Vec::new(),
             last_called: None,
             repair: Repair::default(),
@@ -193,6 +206,7 @@ impl Membership {
         self.notice_lateness(now);
         if let Message::Ack(ack) = message {
             self.on_proof(now, from, sender, boot, ack.number);
+            self.on_holder_ack(from, sender, boot, ack.number);
         }
         let standing = self.contact(now, from, sender, boot);
         match message {
@@ -220,6 +234,7 @@ impl Membership {
                 self.on_chunk(now, sender, &gossip.updates);
             }
             Message::Pull(pull) => self.on_pull(from, sender, pull),
+            Message::Conflict(said) => self.on_conflict(now, from, sender, boot, said),
             Message::Canvass(_)
             | Message::CanvassReply(_)
             | Message::Election(_)
@@ -283,6 +298,8 @@ impl Membership {
             self.eager_left = MAX_EAGER;
             self.pings.forget_old(now);
             self.repair.refill();
+            self.call_strays(now);
+            self.forget_rivals(now);
             self.start_round(now);
         }
         self.call_on(now);
@@ -391,35 +408,6 @@ impl Membership {
     /// Reachable members and this node.
     const fn size(&self) -> usize {
         self.table.reachable() + 1
-    }
-
-    fn is_catching_up(&self, now: Instant) -> bool {
-        now < self.catching_up_until
-    }
-
-    /// Invariant 4: after a pause of its own this node has no evidence against anybody.
-    fn notice_lateness(&mut self, now: Instant) {
-        let Some(due) = self.poll_timeout() else { return };
-        // Of inputs that piled up meanwhile only the first finds the loop late.
-        let late = now.since(due.at.max(self.last_input));
-        self.last_input = now;
-        if late <= self.params.probe_interval {
-            return;
-        }
-        self.counters.late_loops += 1;
-        self.awareness.worsen();
-        self.round = None;
-        self.checks.clear();
-        let suspects: Vec<NodeId> = self.table.suspects().iter().copied().collect();
-        for suspect in suspects {
-            self.table.edit(suspect, |member| {
-                if let Some(suspicion) = &mut member.suspicion {
-                    suspicion.started = suspicion.started + late;
-                }
-            });
-        }
-        self.catching_up_until = now + self.params.probe_interval * 2;
-        self.next_round = now;
     }
 
     /// Takes news up, and tells some members at once.

@@ -178,6 +178,8 @@ impl Membership {
             if member.sequence != Some(update.sequence) {
                 member.sequence = Some(update.sequence);
                 member.nonce = None;
+                // Where the process before it has spoken from says nothing of this one.
+                member.rooted = false;
             }
             member.incarnation = update.incarnation;
             if health == Health::Suspect {
@@ -261,7 +263,8 @@ impl Membership {
         });
         if !accused {
             self.adopt(now, update, Health::Suspect);
-            self.table.edit(id, |member| member.suspicion = Some(Box::new(Suspicion::new(by, now))));
+            self.table
+                .edit(id, |member| member.suspicion = Some(Box::new(Suspicion::new(by, now))));
             self.tell(Event::MemberSuspected { member: id, by });
         }
         self.table.edit(id, |member| {

@@ -57,7 +57,7 @@ impl Node {
             quorum: self.set.quorum(),
             voters: self.voters(now),
             hearing: self.hearings.matrix(now),
-            members: self.membership.members().filter_map(member_status).collect(),
+            members: self.membership.members().map(member_status).collect(),
             election_in_progress: machine.election_in_progress(),
             candidates,
             local_health: self.membership.local_health(),
@@ -78,6 +78,8 @@ impl Node {
             suspicions_confirmed: membership.suspicions_confirmed,
             updates_applied: membership.updates_applied,
             foreign_addresses: self.foreign_addresses,
+            name_conflicts: membership.name_conflicts,
+            addresses_refused: membership.addresses_refused,
             overflows: self.overflows.saturating_add(membership.overflows),
         }
     }
@@ -179,10 +181,12 @@ fn names(ids: &[NodeId]) -> String {
     ids.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn member_status(member: &Member) -> Option<MemberStatus> {
-    Some(MemberStatus {
+fn member_status(member: &Member) -> MemberStatus {
+    MemberStatus {
         id: member.id,
-        address: member.address?,
+        address: member.address,
+        refused: member.refused,
+        rival: member.rival.map(|rival| rival.address),
         health: member.health,
         since: member.since,
         sequence: member.sequence,
@@ -200,5 +204,5 @@ fn member_status(member: &Member) -> Option<MemberStatus> {
         },
         probes_answered: member.probes_answered,
         probes_failed: member.probes_failed,
-    })
+    }
 }
