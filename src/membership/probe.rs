@@ -160,8 +160,8 @@ impl Membership {
         });
         if due {
             self.table.edit(member, |member| {
-                // Of several addresses, another each time.
-                if member.called_at.is_some() {
+                // Of several addresses, another each time; one that is put off answers where it is.
+                if member.called_at.is_some() && !member.is_held_off() {
                     member.try_next_address();
                 }
                 member.called_at = Some(now);
