@@ -4,4 +4,6 @@
 
 mod bodies;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::node::one_node_keeps_its_word(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    bodies::node::one_node_keeps_its_word(bytes);
+});

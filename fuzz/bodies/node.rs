@@ -10,9 +10,9 @@
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use ringrift_p2p::election::record::{Promise, Restored, RestoredPromise, VoteRecord};
-use ringrift_p2p::election::{self, Place, VoterSet, lease};
+use ringrift_p2p::election::{self, Event as Elect, Place, VoterSet, lease};
 use ringrift_p2p::membership;
-use ringrift_p2p::node::{Command, Input, Node, Output, Params, Peer, Persisted, Write};
+use ringrift_p2p::node::{Command, Event, Input, Node, Output, Params, Peer, Persisted, Write};
 use ringrift_p2p::time::Instant;
 use ringrift_wire::{
     Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Coordinator, Election, Envelope,
@@ -93,6 +93,7 @@ struct Account {
     /// No vote before this.
     abstains_until: Instant,
     stopped: bool,
+    paths: BTreeSet<&'static str>,
 }
 
 fn params(bytes: &mut Bytes<'_>) -> Params {
@@ -160,8 +161,20 @@ fn restored(bytes: &mut Bytes<'_>, now: Instant) -> Restored {
     }
 }
 
-/// Runs one node through the inputs that the bytes stand for.
-pub(crate) fn one_node_keeps_its_word(input: &[u8]) {
+/// What the histories of a good corpus come to.
+pub(crate) const PATHS: [&str; 8] = [
+    "abstained",
+    "acknowledged",
+    "adopted a record",
+    "led",
+    "lost the lead",
+    "raised its term while leading",
+    "store failed",
+    "voted for another",
+];
+
+/// Runs one node through the inputs that the bytes stand for; gives what it came to of [`PATHS`].
+pub(crate) fn one_node_keeps_its_word(input: &[u8]) -> BTreeSet<&'static str> {
     let mut bytes = Bytes::new(input);
     let now = Instant::from_nanos(60_000_000_000);
     let (params, restored) = (params(&mut bytes), restored(&mut bytes, now));
@@ -178,7 +191,7 @@ pub(crate) fn one_node_keeps_its_word(input: &[u8]) {
     for _ in 0..4_000 {
         match account.node.poll_timeout() {
             Some(deadline) if deadline.at < end => account.wake(deadline.at),
-            _ => return,
+            _ => return account.paths,
         }
     }
     panic!("{:?} of 3 s are not over after 4,000 timeouts", end.since(account.now));
@@ -231,6 +244,7 @@ impl Account {
             released: BTreeSet::new(),
             abstains_until,
             stopped: false,
+            paths: BTreeSet::new(),
         };
         account.drain();
         account
@@ -278,7 +292,7 @@ impl Account {
             8..=14 => {
                 let peer = bytes.pick(&SENDERS).unwrap_or("b");
                 let address = if bytes.bool() { address(peer) } else { address("elsewhere") };
-                Command::Resolved { peer: id(peer), address }
+                Command::Resolved { peer: id(peer), addresses: vec![address] }
             }
             _ => {
                 self.stopped = true;
@@ -629,11 +643,25 @@ impl Account {
                 None => break,
                 Some(Output::Persist { number, write }) => self.on_persist(number, write),
                 Some(Output::Send { to, message }) => self.on_send(to, message),
-                Some(Output::Notify(_) | Output::Reply { .. }) => {}
+                Some(Output::Notify(event)) => self.on_event(event),
+                Some(Output::Reply { .. }) => {}
             }
         }
         let members = self.node.status(self.now).members.len();
         assert!(members <= MAX_MEMBERS + SENDERS.len(), "{members} members");
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let Event::Election(event) = event else { return };
+        self.paths.extend(match event {
+            Elect::LeadershipGained { .. } => Some("led"),
+            Elect::LeadershipLost { .. } => Some("lost the lead"),
+            Elect::TermRaised { .. } => Some("raised its term while leading"),
+            Elect::RecordAdopted { .. } => Some("adopted a record"),
+            Elect::StoreHealth { works: false } => Some("store failed"),
+            Elect::VoteRefused { why: Refusal::Abstaining { .. }, .. } => Some("abstained"),
+            _ => None,
+        });
     }
 
     fn on_persist(&mut self, number: u64, write: Write) {
@@ -692,9 +720,13 @@ impl Account {
     /// A vote or acknowledgement has left.
     fn granted(&mut self, is_vote: bool, to: SocketAddr, number: u64, term: u64) {
         let now = self.now;
-        let is = |asked: &Asked| {
-            (asked.is_vote, asked.from, asked.number, asked.term) == (is_vote, to, number, term)
-        };
+        self.paths.insert(if is_vote { "voted for another" } else { "acknowledged" });
+        // An answer goes to where its receiver has proved to be, which need not be where it asked
+        // from.
+        let of = |asked: &Asked| (asked.is_vote, asked.number, asked.term);
+        let same = |asked: &Asked| of(asked) == (is_vote, number, term);
+        let at_home = self.asked.iter().any(|asked| same(asked) && asked.from == to);
+        let is = |asked: &Asked| same(asked) && (!at_home || asked.from == to);
         // The same question of two processes under one address is told apart by nobody: both
         // count as granted only when there is one holder.
         let holders: BTreeSet<_> =

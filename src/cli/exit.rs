@@ -13,7 +13,7 @@ pub enum Exit {
     Success,
     /// 64: wrong arguments or a wrong configuration; starting again changes nothing.
     Usage,
-    /// 69: an address cannot be bound; of `status`: the node cannot be reached or gives no usable
+    /// 69: an address cannot be bound, or another live process has this node's name; of `status`: the node cannot be reached or gives no usable
     /// answer.
     Unavailable,
     /// 70: an invariant of the program was broken; a bug.

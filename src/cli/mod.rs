@@ -31,7 +31,7 @@ such as 250ms, 1.5s or 2m.
 Exit codes:
    0  done; a node stopped in good order
   64  wrong arguments or a wrong configuration
-  69  an address cannot be bound; `status`: the node cannot be reached
+  69  an address cannot be bound, or another live process has the node's name; `status`: the node cannot be reached
   70  an invariant was broken: a bug
   74  the vote store cannot be locked, read or written
 

@@ -8,6 +8,7 @@ use super::exit::{Exit, Failure};
 use crate::config::identity::{identify, machine_bears};
 use crate::config::{self, Surroundings};
 use crate::driver;
+use crate::driver::own::Said;
 use crate::driver::start::{self, Plan};
 use crate::telemetry::logs;
 
@@ -22,10 +23,24 @@ pub struct RunArgs {
     pub config: Option<PathBuf>,
     /// Name of this node
     ///
+    /// One that the configuration does not name may join as observer where membership.open is set. A
+    /// second live process of a name is refused by the voters and ends with exit code 69; the restart
+    /// of a process that is gone never is.
+    ///
     /// Default: RINGRIFT_NODE_ID, else the text of /etc/ringrift/node-id, else the host of the
     /// configuration whose address this machine bears.
     #[arg(long, value_name = "ID")]
     pub node: Option<String>,
+    /// Address at which others reach this node
+    ///
+    /// Default: that of the configuration, a name being looked up; for a node that the configuration
+    /// does not name (membership.open), the address of this machine on the way to the hosts that it
+    /// names, with port 8770. The others use it after the node has answered from there, or use where
+    /// its datagrams come from; so behind a router that translates addresses nothing need be said. A
+    /// voter's votes count only from where the configuration has it. A loopback address is also the
+    /// one that is bound; otherwise every address of the machine is.
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub address: Option<Said>,
     /// Folder of the vote store
     ///
     /// Default: ID in the configuration's data_dir, else in /var/lib/ringrift-p2p for root, else in
@@ -85,7 +100,7 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
     };
     let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
     let log = Some(guard.error_counter());
-    start::run(Plan { config, me, data_dir, promise_file, warnings, log })?;
+    start::run(Plan { config, me, said: args.address, data_dir, promise_file, warnings, log })?;
     Ok(())
 }
 
@@ -94,7 +109,7 @@ impl From<driver::Error> for Failure {
         let exit = match error {
             driver::Error::Bind(_)
             | driver::Error::Descriptor(_)
-            | driver::Error::Unresolved { .. } => Exit::Unavailable,
+            | driver::Error::NameTaken { .. } => Exit::Unavailable,
             driver::Error::Store(_) => Exit::VoteStore,
             driver::Error::Invariant(_) => Exit::Invariant,
         };

@@ -1,14 +1,15 @@
 //! The one conversion from the raw mirror to the checked configuration: every rule of a file.
 
-use core::net::IpAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 
+use super::address;
 use super::error::{ConfigErrors, Position, Warning};
 use super::raw::{self, Node, Value};
-use super::section::{Faults, Section, is_broadcast, nearest, repeated_keys};
+use super::section::{Faults, Section, nearest, repeated_keys};
+use super::together;
 use super::yaml::{duration_text, fnv1a};
 use super::{
     Address, Config, DEFAULT_PORT, Election, Host, HostPriority, Http, Loaded, Membership,
@@ -175,7 +176,13 @@ fn node_id(path: &str, value: &Value, at: Position, faults: &mut Faults) -> Opti
         return None;
     };
     match text.parse() {
-        Ok(id) => Some(id),
+        Ok(id) if text.bytes().any(|byte| byte != b'.') => Some(id),
+        Ok(_) => {
+            // It also names the folder of the node's state.
+            let remedy = "use a letter or a digit too";
+            faults.add(path, Some(at), format!("`{text}` is nothing but dots"), remedy);
+            None
+        }
         Err(error) => {
             let remedy = "use 1 to 63 letters, digits, '.', '_' and '-'";
             faults.add(path, Some(at), format!("`{text}`: {error}"), remedy);
@@ -321,19 +328,22 @@ fn hosts(
         places.insert(id, at);
     }
     for (id, at) in voters {
-        hosts.entry(*id).or_insert_with(|| Host::named(*id, http));
+        if !hosts.contains_key(id) {
+            let address = address::of_name(*id, "voters", *at, faults);
+            hosts.insert(*id, Host::named(address, http));
+        }
         places.entry(*id).or_insert(*at);
     }
-    distinct_addresses(&hosts, &places, faults);
-    priorities(&hosts, &places, voters, faults);
+    together::distinct_addresses(&hosts, &places, faults);
+    together::priorities(&hosts, &places, voters, faults);
     hosts
 }
 
 impl Host {
-    /// A host of which the file says nothing: its name is its address.
-    pub(super) fn named(id: NodeId, http: &Http) -> Self {
+    /// A host of which the file says nothing but where it is.
+    pub(super) fn named(address: Address, http: &Http) -> Self {
         Self {
-            address: Address::Name(id.as_str().to_owned()),
+            address,
             port: DEFAULT_PORT,
             http_port: http.port.unwrap_or(DEFAULT_PORT),
             bind: None,
@@ -365,8 +375,9 @@ fn host(
     let gpu = gpu(section, faults);
     foreign.extend(section.rest().into_iter().map(|(key, ..)| section.key(key)));
     let tailscale_ip = tailscale.as_ref().map(ToString::to_string);
+    let address = own.or(tailscale).unwrap_or_else(|| address::of_name(id, path, entry.at, faults));
     Host {
-        address: own.or(tailscale).unwrap_or_else(|| Address::Name(id.as_str().to_owned())),
+        address,
         port,
         http_port: http.port.or(http_default.port).unwrap_or(port),
         bind,
@@ -383,30 +394,13 @@ fn address(section: &mut Section<'_>, name: &str, faults: &mut Faults) -> Option
     if text.is_empty() {
         return None;
     }
-    let key = section.key(name);
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        let ip = ip.to_canonical();
-        if ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) {
-            let problem = format!("{text} is not the address of one host");
-            faults.add(key, Some(at), problem, "write the address at which the others reach it");
-            return None;
+    match address::read(text) {
+        Ok(address) => Some(address),
+        Err((problem, remedy)) => {
+            faults.add(section.key(name), Some(at), problem, remedy);
+            None
         }
-        return Some(Address::Ip(ip));
     }
-    let label = |label: &str| {
-        let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        (1..=63).contains(&label.len()) && label.bytes().all(inner)
-    };
-    let name = text.strip_suffix('.').unwrap_or(text);
-    let last_is_number =
-        name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if text.len() > 253 || !name.split('.').all(label) || last_is_number {
-        let problem = format!("`{text}` is neither an address nor a host name");
-        let remedy = "write an IPv4 or IPv6 address without port and brackets, or a host name";
-        faults.add(key, Some(at), problem, remedy);
-        return None;
-    }
-    Some(Address::Name(text.to_owned()))
 }
 
 /// The configured place of a voter.
@@ -440,55 +434,5 @@ fn gpu(section: &mut Section<'_>, faults: &mut Faults) -> Option<String> {
             faults.add(section.key("gpu"), Some(node.at), problem, "write its model as a text");
             None
         }
-    }
-}
-
-/// No two hosts share an address and a port, neither for gossip nor for HTTP.
-fn distinct_addresses(
-    hosts: &BTreeMap<NodeId, Host>,
-    places: &BTreeMap<NodeId, Position>,
-    faults: &mut Faults,
-) {
-    let mut taken: BTreeMap<(&'static str, String, u16), NodeId> = BTreeMap::new();
-    for (id, host) in hosts {
-        let address = host.address.to_string();
-        for (what, port) in [("port", host.port), ("http.port", host.http_port)] {
-            if let Some(other) = taken.insert((what, address.clone(), port), *id) {
-                let problem = format!("{address} with {what} {port} is that of {other} too");
-                let remedy = "give each host an address or a port of its own";
-                faults.add(format!("hosts.{id}"), places.get(id).copied(), problem, remedy);
-                break;
-            }
-        }
-    }
-}
-
-/// Each number belongs to one voter, and some voter may lead.
-fn priorities(
-    hosts: &BTreeMap<NodeId, Host>,
-    places: &BTreeMap<NodeId, Position>,
-    voters: &[(NodeId, Position)],
-    faults: &mut Faults,
-) {
-    let mut taken: BTreeMap<u16, NodeId> = BTreeMap::new();
-    let mut may_lead = voters.is_empty();
-    for (id, _) in voters {
-        match hosts.get(id).map_or(HostPriority::Unnumbered, |host| host.priority) {
-            HostPriority::Never => {}
-            HostPriority::Unnumbered => may_lead = true,
-            HostPriority::Order(order) => {
-                may_lead = true;
-                if let Some(other) = taken.insert(order, *id) {
-                    let key = format!("hosts.{id}.priority");
-                    let problem = format!("{other} has priority {order} too");
-                    let remedy = "give each voter a number of its own";
-                    faults.add(key, places.get(id).copied(), problem, remedy);
-                }
-            }
-        }
-    }
-    if !may_lead {
-        let problem = "every voter has priority `never`, so none may lead";
-        faults.add("hosts", None, problem, "let at least one lead");
     }
 }

@@ -36,7 +36,8 @@ pub fn on_loopback(config: &Config, layout: Layout) -> Config {
     // The voter list is far shorter than 254 addresses.
     for (number, id) in (1_u8..=254).zip(&config.voters) {
         let known = config.hosts.get(id).cloned();
-        let mut host = known.unwrap_or_else(|| Host::named(*id, &config.http));
+        let mut host = known
+            .unwrap_or_else(|| Host::named(Address::Name(id.as_str().to_owned()), &config.http));
         host.bind = None;
         host.http_bind = None;
         host.tailscale_ip = None;

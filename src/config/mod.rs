@@ -14,6 +14,7 @@
 //!    or under a host never is.
 //! 3. [`Config::to_yaml`] gives a text that loads as the same configuration.
 
+mod address;
 mod convert;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ mod loopback;
 mod params;
 mod raw;
 mod section;
+mod together;
 mod yaml;
 
 use core::net::IpAddr;

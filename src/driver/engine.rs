@@ -25,10 +25,13 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use tokio::sync::oneshot;
 use tracing::{debug, error, trace, warn};
 
+use super::Error;
 use super::clock::Clock;
+use super::peers::Names;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
 use crate::election::Event as Elect;
+use crate::membership;
 use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
 use crate::telemetry::Metrics;
 use crate::telemetry::logs::{Context, log_event};
@@ -111,6 +114,8 @@ pub struct Outside {
     pub metrics: Arc<Metrics>,
     /// The way to the storage thread.
     pub storage: SyncSender<worker::Request>,
+    /// The names of peers that are looked up.
+    pub names: Names,
 }
 
 /// One machine and its surroundings.
@@ -131,7 +136,8 @@ pub struct Engine<M, S, C> {
     dirty: bool,
     publish_after: Instant,
     stopping_since: Option<Instant>,
-    unusable: Option<io::Error>,
+    /// Why there is no going on.
+    end: Option<Error>,
 }
 
 impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
@@ -151,7 +157,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             dirty: true,
             publish_after: Instant::ZERO,
             stopping_since: None,
-            unusable: None,
+            end: None,
         }
     }
 
@@ -260,15 +266,15 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         })
     }
 
-    /// Why the socket is unusable, if it is.
-    pub const fn take_unusable(&mut self) -> Option<io::Error> {
-        self.unusable.take()
+    /// Why there is no going on, if that is so.
+    pub const fn take_end(&mut self) -> Option<Error> {
+        self.end.take()
     }
 
     /// Counts an error of the socket, or keeps it if there is no going on.
     pub fn socket_failed(&mut self, error: io::Error, at: Option<SocketAddr>) {
         match classify(&error) {
-            Class::Fatal => self.unusable = Some(error),
+            Class::Fatal => self.end = Some(Error::Descriptor(error)),
             Class::Later | Class::Transient(_) => debug!(?at, %error, "datagram lost"),
         }
     }
@@ -304,6 +310,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             Output::Notify(event) => {
                 self.outside.metrics.record(&event, now);
                 log_event(&event, &Context { node: self.speaker.id });
+                if let Event::Member(event) = event {
+                    self.on_member(event);
+                }
             }
             Output::Reply { number, reply } => {
                 if let Some(waiting) = self.replies.remove(&number) {
@@ -311,6 +320,27 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                     let _ = waiting.send(reply);
                 }
             }
+        }
+    }
+
+    /// What the driver itself does about an event of a member.
+    fn on_member(&mut self, event: membership::Event) {
+        use membership::Event;
+        let names = &self.outside.names;
+        match event {
+            Event::MemberSuspected { member, .. } | Event::MemberDied { member, .. } => {
+                names.lost(member);
+            }
+            Event::MemberJoined { member, .. }
+            | Event::MemberRefuted { member }
+            | Event::MemberRestarted { member }
+            | Event::MemberMoved { member, .. } => names.found(member),
+            Event::NameTaken { address } => {
+                self.end = Some(Error::NameTaken { name: self.speaker.id, address });
+            }
+            Event::MemberLeft { .. }
+            | Event::AddressRefused { .. }
+            | Event::NameInConflict { .. } => {}
         }
     }
 
@@ -397,7 +427,8 @@ const fn is_election(kind: Kind) -> bool {
         | Kind::Nack
         | Kind::RelayedAck
         | Kind::Gossip
-        | Kind::Pull => false,
+        | Kind::Pull
+        | Kind::Conflict => false,
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod engine;
 pub mod entropy;
+pub mod own;
 pub mod peers;
 pub mod ports;
 pub mod start;
@@ -51,15 +52,15 @@ pub enum Error {
     Bind(ports::BindError),
     /// The socket or another descriptor became or was unusable.
     Descriptor(io::Error),
-    /// This node's own name has no address.
-    Unresolved {
-        /// The name.
-        name: String,
-        /// What the resolver says.
-        source: io::Error,
-    },
     /// The vote store cannot be used.
     Store(store::StoreError),
+    /// Another live process has this node's name, and the voters hear that one.
+    NameTaken {
+        /// This node's name.
+        name: NodeId,
+        /// Where the other process is.
+        address: SocketAddr,
+    },
     /// The program is wrong.
     Invariant(String),
 }
@@ -69,10 +70,12 @@ impl fmt::Display for Error {
         match self {
             Self::Bind(error) => error.fmt(f),
             Self::Descriptor(error) => write!(f, "the system gives no usable descriptor: {error}"),
-            Self::Unresolved { name, source } => {
-                write!(f, "this node's own address {name} cannot be resolved: {source}")
-            }
             Self::Store(error) => error.fmt(f),
+            Self::NameTaken { name, address } => write!(
+                f,
+                "the name {name} is in use by another live process at {address}; stop that one, or \
+                 give this node a name of its own"
+            ),
             Self::Invariant(what) => write!(f, "an invariant was broken, please report it: {what}"),
         }
     }
@@ -99,7 +102,7 @@ pub struct Sources {
     /// Commands of HTTP.
     pub commands: mpsc::Receiver<(Command, oneshot::Sender<Reply>)>,
     /// Names that resolved.
-    pub resolved: mpsc::Receiver<(NodeId, SocketAddr)>,
+    pub resolved: mpsc::Receiver<(NodeId, Vec<SocketAddr>)>,
     /// The signals of the process.
     pub signals: Signals,
 }
@@ -135,7 +138,7 @@ enum Woken {
     Readable,
     Stored(Answer),
     Command((Command, oneshot::Sender<Reply>)),
-    Resolved((NodeId, SocketAddr)),
+    Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
     HangUp,
     Failed(Error),
@@ -155,8 +158,8 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
     let mut batch = Vec::with_capacity(DATAGRAMS_PER_TURN);
     loop {
         engine.tick();
-        if let Some(error) = engine.take_unusable() {
-            return Err(Error::Descriptor(error));
+        if let Some(error) = engine.take_end() {
+            return Err(error);
         }
         if engine.is_finished() {
             return Ok(());
@@ -224,9 +227,9 @@ async fn wait(
 
 fn resolved<M: Machine, C: Clock>(
     engine: &mut Engine<M, Arc<Socket>, C>,
-    (peer, address): (NodeId, SocketAddr),
+    (peer, addresses): (NodeId, Vec<SocketAddr>),
 ) {
-    engine.command(Command::Resolved { peer, address }, None);
+    engine.command(Command::Resolved { peer, addresses }, None);
 }
 
 fn drain<T>(source: &mut mpsc::Receiver<T>, most: usize) -> impl Iterator<Item = T> {

@@ -5,9 +5,7 @@
 
 use arc_swap::ArcSwap;
 use core::any::Any;
-use core::net::{IpAddr, SocketAddr};
 use ringrift_wire::{NodeId, cluster_tag};
-use std::net::{ToSocketAddrs, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,11 +16,12 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::clock::{Clock, SystemClock};
 use super::engine::{Engine, Outside, Speaker, kind_words, reason_words};
-use super::peers::{self, Named};
+use super::own::{self, Said};
+use super::peers::{self, Named, SystemResolver};
 use super::store::{self, Machine, Start, worker};
 use super::udp::Socket;
 use super::{Error, Signals, Sources, entropy, ports, serve};
-use crate::config::{Address, Config, DEFAULT_PORT, node_params};
+use crate::config::{Address, Config, node_params};
 use crate::http::{self, Facts, Limits, Shared};
 use crate::node::Node;
 use crate::telemetry::Metrics;
@@ -41,6 +40,8 @@ pub struct Plan {
     pub config: Config,
     /// This node.
     pub me: NodeId,
+    /// Where others reach this node, when the operator says so.
+    pub said: Option<Said>,
     /// Folder of the vote store.
     pub data_dir: PathBuf,
     /// The same-boot file.
@@ -71,8 +72,9 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 }
 
 fn start(plan: Plan) -> Result<(), Error> {
-    let Plan { config, me, data_dir, promise_file, mut warnings, log } = plan;
-    let address = own_address(&config, me)?;
+    let Plan { config, me, said, data_dir, promise_file, mut warnings, log } = plan;
+    let (address, warning) = own::find(&config, me, said);
+    warnings.extend(warning);
     let host = config.hosts.get(&me);
     let udp_ip = ports::address_to_bind(address.ip(), host.and_then(|host| host.bind));
     let http_bind = host.map_or(config.http.bind, |host| host.http_bind);
@@ -146,9 +148,10 @@ fn start(plan: Plan) -> Result<(), Error> {
         let socket = Arc::new(Socket::new(gossip).map_err(Error::Descriptor)?);
         let (found, resolved) = mpsc::channel(NAME_QUEUE);
         let reach = Arc::clone(&socket);
-        peers::spawn(names, move |address| reach.speaks_to(address), &found);
+        let speaks_to = move |address| reach.speaks_to(address);
+        let names = peers::spawn(names, SystemResolver, speaks_to, &found);
         let speaker = Speaker { id: me, boot, cluster_tag: tag };
-        let outside = Outside { status, metrics, storage };
+        let outside = Outside { status, metrics, storage, names };
         let engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
         serve(engine, socket, clock, Sources { stored, commands, resolved, signals }).await
     });
@@ -163,35 +166,6 @@ fn start(plan: Plan) -> Result<(), Error> {
 
 fn boot_clock() -> Instant {
     SystemClock.now()
-}
-
-/// Where this node takes datagrams, as it tells others.
-fn own_address(config: &Config, me: NodeId) -> Result<SocketAddr, Error> {
-    let Some(host) = config.hosts.get(&me) else {
-        return Ok(SocketAddr::new(address_toward(config), DEFAULT_PORT));
-    };
-    match &host.address {
-        Address::Ip(ip) => Ok(SocketAddr::new(*ip, host.port)),
-        Address::Name(name) => {
-            let missing = |source| Error::Unresolved { name: name.clone(), source };
-            let mut all = (name.as_str(), host.port).to_socket_addrs().map_err(missing)?;
-            all.next().ok_or_else(|| missing(std::io::ErrorKind::NotFound.into()))
-        }
-    }
-}
-
-/// The address of this machine on the way to the first configured host that the kernel has a route
-/// to; for a node that the configuration does not name.
-fn address_toward(config: &Config) -> IpAddr {
-    let own = |host: &crate::config::Host| {
-        let Address::Ip(ip) = host.address else { return None };
-        let any: IpAddr = if ip.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
-        let socket = UdpSocket::bind((any, 0)).ok()?;
-        // Asks the routing table; nothing is sent.
-        socket.connect((ip, host.port)).ok()?;
-        socket.local_addr().ok().map(|own| own.ip())
-    };
-    config.hosts.values().find_map(own).unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
 
 fn named_peers(config: &Config, me: NodeId) -> Vec<Named> {
@@ -226,13 +200,5 @@ mod tests {
         let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
         let named = Named { peer: b, name: "b.example".to_owned(), port: 9 };
         assert_eq!(named_peers(&config, a), [named]);
-    }
-
-    #[test]
-    fn an_observer_without_a_place_in_the_file_speaks_from_the_way_to_the_others() {
-        let config = config::loopback().unwrap().config;
-        let own = own_address(&config, "stranger".parse().unwrap()).unwrap();
-        assert!(own.ip().is_loopback());
-        assert_eq!(own.port(), DEFAULT_PORT);
     }
 }

@@ -142,6 +142,7 @@ impl Follow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const L: Duration = Duration::from_secs(10);
 
@@ -197,5 +198,52 @@ mod tests {
         assert_eq!(follow.leader(at(1)).unwrap().id, "a".parse().unwrap());
         follow.heartbeat(at(11), heard("b", 2));
         assert_eq!(follow.leader(at(11)).unwrap().id, "b".parse().unwrap());
+    }
+
+    proptest! {
+        /// Invariants 1 and 2: through any number of hops, each asked before it is told, knowledge
+        /// never outlasts the heartbeat's lease.
+        #[test]
+        fn no_chain_of_beacons_outlasts_the_lease(
+            hops in prop::collection::vec((0..4_000u64, 0..4_000u64), 1..6),
+        ) {
+            let ms = |ms: u64| Instant::from_nanos((100_000 + ms) * 1_000_000);
+            let mut teller = Follow::default();
+            teller.heartbeat(ms(0), heard("a", 3));
+            let mut now = 0;
+            for (wait, travel) in hops {
+                let asked_at = ms(now);
+                now += wait;
+                let Some(beacon) = teller.to_beacon(ms(now)) else { return Ok(()) };
+                now += travel;
+                let mut hearer = Follow::default();
+                hearer.beacon(ms(now), asked_at, &beacon);
+                if let Some(known) = hearer.leader(ms(now)) {
+                    prop_assert!(known.valid_until() <= ms(0) + L);
+                }
+                teller = hearer;
+            }
+        }
+
+        /// Whatever a beacon says, it is believed for less than it says of its lease, and a moment
+        /// before the clock began is no reason to believe it longer.
+        #[test]
+        fn any_beacon_is_bounded(
+            now in prop_oneof![Just(0u64), Just(u64::MAX), any::<u64>()],
+            age_ms: u32, lease_ms: u32, term: u64,
+        ) {
+            let now = Instant::from_nanos(now);
+            let beacon = Beacon {
+                leader: "a".parse().unwrap(), nonce: 1, term, number: 1, age_ms, lease_ms,
+            };
+            let mut follow = Follow::default();
+            follow.beacon(now, now, &beacon);
+            prop_assert!(follow.leader(now).is_none() || age_ms < lease_ms);
+            if let Some(known) = follow.leader(now) {
+                prop_assert!(known.valid_until() <= now + Duration::from_millis(u64::from(lease_ms)));
+                let later = follow.to_beacon(now).unwrap();
+                prop_assert!(later.age_ms > age_ms && later.lease_ms == lease_ms);
+            }
+        }
     }
 }

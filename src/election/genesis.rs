@@ -164,6 +164,7 @@ impl Genesis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use ringrift_wire::{Record, VoterSetTag};
 
     const L: Duration = Duration::from_secs(10);
@@ -232,5 +233,40 @@ mod tests {
         genesis.on_report(id("b"), &report(1, None, true, 10));
         genesis.on_report(id("c"), &report(1, None, true, 10));
         assert_eq!(first(&genesis, at(100)), None);
+    }
+
+    /// What one voter says, and when it was asked; whether it was asked at all.
+    fn any_said() -> impl Strategy<Value = (u64, Option<u64>, bool, u32, bool)> {
+        let term = prop::option::of(prop_oneof![0..5_000u64, Just(u64::MAX)]);
+        (0..60u64, term, any::<bool>(), 0..40u32, any::<bool>())
+    }
+
+    proptest! {
+        /// Invariants 2 to 4, against the rules in words.
+        #[test]
+        fn the_first_record_keeps_every_rule(
+            said in prop::collection::vec((0..2usize, any_said()), 0..8), now in 0..90u64,
+        ) {
+            let mut genesis = Genesis::new(at(0));
+            let names = ["b", "c"];
+            let mut said = said;
+            said.sort_by_key(|(_, (asked_at, ..))| *asked_at);
+            let (mut longest, mut highest) = (10, 0);
+            let mut last: BTreeMap<usize, (u64, bool)> = BTreeMap::new();
+            for (number, (who, (asked_at, term, met, lease, unasked))) in (1..).zip(said) {
+                if !unasked {
+                    genesis.asked(at(asked_at), number);
+                    longest = longest.max(lease);
+                    highest = highest.max(term.unwrap_or(0));
+                    last.insert(who, (asked_at, term.is_none() || met));
+                }
+                genesis.on_report(id(names[who]), &report(number, term, met, lease));
+            }
+            let all_new = last.len() == 2 && last.values().all(|(_, new)| *new);
+            let late = last.values().filter(|(at, _)| *at >= u64::from(longest)).count();
+            let waited = now >= u64::from(longest) && late + 1 >= 2;
+            let expected = (all_new || waited).then_some(highest.max(1_000));
+            prop_assert_eq!(first(&genesis, at(now)), expected);
+        }
     }
 }

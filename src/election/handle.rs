@@ -35,7 +35,8 @@ impl Machine {
             | Message::Nack(_)
             | Message::RelayedAck(_)
             | Message::Gossip(_)
-            | Message::Pull(_) => return,
+            | Message::Pull(_)
+            | Message::Conflict(_) => return,
         }
         self.settle(now);
     }

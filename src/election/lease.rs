@@ -137,6 +137,7 @@ impl Sends {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const L: Duration = Duration::from_secs(1);
 
@@ -191,5 +192,63 @@ mod tests {
         assert_eq!(sends.0.len(), MAX_SENDS);
         sends.record(at(2_000), 9_999_999, 1, Span { sent_at: at(2_000), lease: L });
         assert_eq!(sends.0.len(), 1, "ended promises are forgotten");
+    }
+
+    fn any_length() -> impl Strategy<Value = Duration> {
+        prop_oneof![
+            Just(Duration::ZERO),
+            Just(Duration::MAX),
+            Just(Duration::from_nanos(u64::MAX)),
+            (0..20_000_000_000u64).prop_map(Duration::from_nanos),
+            any::<u64>().prop_map(Duration::from_nanos),
+        ]
+    }
+
+    fn any_span() -> impl Strategy<Value = Span> {
+        let moment = prop_oneof![Just(0), Just(u64::MAX), any::<u64>(), 0..20_000_000_000u64];
+        (moment, any_length())
+            .prop_map(|(at, lease)| Span { sent_at: Instant::from_nanos(at), lease })
+    }
+
+    proptest! {
+        /// Invariant 1, for every rho and every length: a promise counted from any later arrival, by
+        /// a clock as fast as rho allows, outlasts the span counted by one as slow.
+        #[test]
+        fn a_span_ends_before_every_promise_under_it(
+            span in any_span(), ppm in any::<u32>(), delay in 0..10_000_000_000u64,
+        ) {
+            let length = under_drift(span.lease, ppm);
+            prop_assert!(length <= span.lease);
+            prop_assert!(span.end(ppm) <= span.sent_at + Duration::from_nanos(delay) + span.lease);
+            // True time of the promise at the fast clock, and of the span at the slow one.
+            let rho = u128::from(ppm.min(1_000_000));
+            let promise = span.lease.as_nanos() * (1_000_000 - rho);
+            prop_assert!(length.as_nanos() * (1_000_000 + rho) <= promise);
+        }
+
+        /// Invariant 3: of those that a quorum rests on, none ends before the lease; and one more
+        /// send never shortens it.
+        #[test]
+        fn a_lease_is_covered_by_a_quorum_and_only_grows(
+            spans in prop::collection::vec(any_span(), 0..7), quorum in 0..8usize,
+            more in any_span(), ppm in 0..1_000_000u32,
+        ) {
+            let id = |n: usize| format!("v{n}").parse().unwrap();
+            let spans: BTreeMap<NodeId, Span> =
+                spans.into_iter().enumerate().map(|(n, span)| (id(n), span)).collect();
+            let end = lease_end(&spans, quorum, ppm);
+            prop_assert_eq!(end.is_some(), quorum > 0 && quorum <= spans.len());
+            let Some((end, _)) = end else { return Ok(()) };
+            let covers = spans.values().filter(|span| span.end(ppm) >= end).count();
+            prop_assert!(covers >= quorum);
+            // All ask for one length, as a leader does: a later end does not cost a longer guard.
+            let more = Span { lease: spans[&id(0)].lease, ..more };
+            let one_length = |span: &Span| Span { lease: more.lease, ..*span };
+            let mut grown: BTreeMap<_, _> =
+                spans.iter().map(|(id, span)| (*id, one_length(span))).collect();
+            let before = lease_end(&grown, quorum, ppm);
+            grown.insert(id(99), more);
+            prop_assert!(lease_end(&grown, quorum, ppm) >= before);
+        }
     }
 }

@@ -68,6 +68,7 @@ fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn set(names: &[&str], version: u32) -> VoterSet {
         let ids: Vec<NodeId> = names.iter().map(|name| name.parse().unwrap()).collect();
@@ -89,5 +90,30 @@ mod tests {
         assert_eq!(set(&["a", "b"], 1), set(&["b", "a", "b"], 1));
         assert_ne!(set(&["a", "b"], 1).tag(), set(&["a", "b"], 2).tag());
         assert_ne!(set(&["a", "bc"], 1).tag(), set(&["ab", "c"], 1).tag());
+    }
+
+    proptest! {
+        /// Any two quorums of one set share a voter, and a set that differs by one voter has no
+        /// quorum outside of it either.
+        #[test]
+        fn two_quorums_share_a_voter(
+            voters in 1..32usize, one in any::<u32>(), two in any::<u32>(), added: bool,
+        ) {
+            let of = |count: usize| {
+                let ids: Vec<NodeId> = (0..count).map(|n| format!("v{n}").parse().unwrap()).collect();
+                VoterSet::new(&ids, 1)
+            };
+            let (first, second) = (of(voters), of(voters + usize::from(added)));
+            prop_assert_eq!(second.quorum() * 2 > second.len(), true);
+            // The first members of two random orders.
+            let choose = |set: &VoterSet, seed: u32| {
+                let mut ids = set.ids().to_vec();
+                crate::rng::Rng::new(u64::from(seed)).shuffle(&mut ids);
+                ids.truncate(set.quorum());
+                ids
+            };
+            let other = choose(&second, two);
+            prop_assert!(choose(&first, one).iter().any(|id| other.contains(id)));
+        }
     }
 }

@@ -67,6 +67,7 @@ pub enum RestoredPromise {
 pub enum Write {
     /// The durable record, into the next slot, with fdatasync.
     Record(VoteRecord),
-    /// The promise of this kernel boot, without; where it cannot be written it is removed.
-    Promise(Promise),
+    /// The promise of this kernel boot, or that there is none, without; where it cannot be written
+    /// it is removed.
+    Promise(Option<Promise>),
 }

@@ -22,6 +22,8 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
         "packet_loss_rate": 0.0,
         "last_seen_seconds": 0.0,
         "suspected_by": [],
+        "conflict": null,
+        "address_refused": null,
     });
     let others = status.members.iter().map(|member| {
         json!({
@@ -31,16 +33,29 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
             "since_seconds": seconds(present.ago(member.since)),
             "boot_sequence": member.sequence,
             "incarnation": member.incarnation,
-            "address": member.address.to_string(),
+            "address": member.address.map(|address| address.to_string()),
             "rtt_ms": member.round_trip.map(millis),
             "packet_loss_rate": f64::from(member.loss_permille) / 1e3,
             "last_seen_seconds": last_seen(present, member),
             "suspected_by": names(member.suspected_by.iter().copied()),
+            "conflict": conflict(member),
+            "address_refused": refused(member),
         })
     });
     let members: Vec<Value> = std::iter::once(this).chain(others).collect();
     let body = json!({ "node_id": status.node.as_str(), "members": members });
     Answer::json(StatusCode::OK, &body)
+}
+
+/// Where a second live process of a member's name is, in words.
+fn conflict(member: &MemberStatus) -> Option<String> {
+    let second = member.rival?;
+    Some(format!("another live process uses this name at {second}; it is refused"))
+}
+
+/// Which address of a member is not used, in words.
+fn refused(member: &MemberStatus) -> Option<String> {
+    member.refused.map(|(address, why)| format!("{address} is {why} and is not used"))
 }
 
 fn last_seen(present: &Present<'_>, member: &MemberStatus) -> Option<f64> {
@@ -67,7 +82,8 @@ fn node_fields(
     version: Value,
 ) -> Value {
     let (view, facts) = (&present.view, present.facts);
-    let gossip = view.status.member(id).map_or(facts.address, |member| member.address);
+    let gossip = view.status.member(id).and_then(|member| member.address);
+    let gossip = gossip.unwrap_or(facts.address);
     let configured = facts.config.hosts.get(&id);
     let gpu = configured.and_then(|host| host.gpu.as_deref());
     let is_voter = view.status.voters.iter().any(|voter| voter.id == id);
@@ -123,12 +139,14 @@ fn peer(present: &Present<'_>, member: &MemberStatus) -> Value {
             "seconds_since_heartbeat": last_seen(present, member),
             "rtt_ms": member.round_trip.map(millis),
             "incarnation": member.incarnation,
+            "conflict": conflict(member),
         }),
     ])
 }
 
 fn host_of(present: &Present<'_>, member: &MemberStatus) -> String {
-    present.facts.host(member.id).unwrap_or_else(|| member.address.ip().to_string())
+    let gossip = || member.address.map(|address| address.ip().to_string()).unwrap_or_default();
+    present.facts.host(member.id).unwrap_or_else(gossip)
 }
 
 /// Unix seconds of the last datagram of a member; 0 without one.
@@ -144,7 +162,7 @@ pub(super) fn all_peers(present: &Present<'_>) -> Value {
         let fields = json!({
             "node_id": member.id.as_str(),
             "host": host_of(present, member),
-            "port": present.facts.http_port_of(member.id, member.address),
+            "port": present.facts.http_port_of(member.id, member.address.unwrap_or(present.facts.address)),
             "role": view.role_of(member.id).as_str(),
             "status": life(reachable),
             "state": member.health.as_str(),
@@ -185,7 +203,13 @@ pub(super) fn voters<'a>(present: &Present<'a>) -> impl Iterator<Item = &'a Vote
 pub(super) fn voter_map(present: &Present<'_>) -> Map<String, Value> {
     let entry = |voter: &VoterStatus| {
         let member = present.view.status.member(voter.id);
-        let address = member.map_or(present.facts.address, |member| member.address);
+        let address = match member {
+            None => present.facts.address.to_string(),
+            // Until its name is resolved, the name.
+            Some(member) => member
+                .address
+                .map_or_else(|| host_of(present, member), |address| address.to_string()),
+        };
         let state = match member {
             _ if voter.is_self => Health::Alive,
             Some(member) => member.health,
@@ -199,7 +223,7 @@ pub(super) fn voter_map(present: &Present<'_>) -> Map<String, Value> {
         let fields = json!({
             "alive": present.view.is_reachable(voter.id),
             "is_self": voter.is_self,
-            "address": address.to_string(),
+            "address": address,
             "state": state.as_str(),
             "priority": voter.rank,
             "last_seen_seconds": seen,
@@ -207,6 +231,8 @@ pub(super) fn voter_map(present: &Present<'_>) -> Map<String, Value> {
             "voted_for": name(voter.voted_for),
             "term": voter.term,
             "detail": reach(present, voter),
+            "conflict": member.and_then(conflict),
+            "address_refused": member.and_then(refused),
         });
         (voter.id.as_str().to_owned(), fields)
     };

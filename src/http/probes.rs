@@ -48,7 +48,7 @@ pub(super) fn ready(present: &Present<'_>) -> Answer {
 pub(super) fn leader(present: &Present<'_>) -> Answer {
     let view = &present.view;
     let address = view.leader.map(|leader| {
-        let gossip = view.status.member(leader).map(|member| member.address);
+        let gossip = view.status.member(leader).and_then(|member| member.address);
         present.facts.http_address(leader, gossip.unwrap_or(present.facts.address))
     });
     let known = json!({

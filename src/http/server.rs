@@ -158,6 +158,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client that has said all and closed its side is answered all the same.
+        .half_close(true)
         .header_read_timeout(limits.head)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)

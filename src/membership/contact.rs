@@ -7,20 +7,27 @@
 //! from where the member is, by a process of higher sequence  a restart: it takes the name over at once
 //! from where the member is, by any other process             the name is its own once it answers a ping
 //! from elsewhere                                             the address is its own once it answers a
-//!                                                            ping there and the old one is silent
+//!                                                            ping there, and where the member was it is
+//!                                                            silent, also when asked
 //! by an unknown name                                         refused, or the same when names may join
 //! ```
 //!
+//! Where the configuration has a member it may always come back to: from a process that has never
+//! spoken from there the name is taken away at once.
+//!
 //! Invariants
-//! 1. A member's address changes only after it answered a random number from the new one, while the
-//!    old one was silent for [`SILENCE`] intervals.
+//! 1. A member's address changes only after it answered a random number from the new one, and unless
+//!    that is configured, while the old one was silent for [`SILENCE`] intervals and to a ping. So one
+//!    forged datagram moves nobody.
 //! 2. At most [`MAX_PROOFS`] are under way, one for each name.
+//! 3. No address is asked or used that means nothing here.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Ack, Boot, Message, NodeId, Update};
 
 use super::pings::Purpose;
+use super::reach::{Unusable, unusable};
 use super::{Event, Health, Member, Membership};
 use crate::time::Instant;
 
@@ -28,8 +35,14 @@ use crate::time::Instant;
 const MAX_PROOFS: usize = 128;
 /// Pings of one proof.
 const TRIES: u32 = 3;
+/// Pings of a proof that has been answered while the old address is silent.
+const MORE_TRIES: u32 = 14;
 /// Intervals without a datagram from an address before another may take its place.
 const SILENCE: u32 = 2;
+/// The most addresses of one name.
+pub const MAX_ADDRESSES: usize = 8;
+/// Members asked at once whether they are back where the configuration has them.
+const MAX_STRAYS: usize = 8;
 /// Intervals before a proof that failed is tried again.
 const PROOF_PAUSE: u32 = 8;
 
@@ -52,9 +65,18 @@ pub(super) struct Proof {
     rumour: Option<Update>,
     tries: u32,
     next_at: Instant,
+    /// When it was first answered.
+    answered_at: Option<Instant>,
+    /// Whether the old address has answered a ping sent after that.
+    holder_answered: bool,
 }
 
 impl Proof {
+    const fn new(address: SocketAddr, rumour: Option<Update>, now: Instant) -> Self {
+        let (answered_at, holder_answered) = (None, false);
+        Self { address, rumour, tries: 0, next_at: now, answered_at, holder_answered }
+    }
+
     pub(super) const fn due(&self) -> Instant {
         self.next_at
     }
@@ -86,6 +108,8 @@ impl Membership {
                     member.nonce = Some(boot.nonce);
                     member.heard_at_home = Some(now);
                 }
+                member.rooted |=
+                    member.nonce == Some(boot.nonce) && member.configured.contains(&from);
             });
             if !at_home {
                 self.start_proof(now, sender, from, None);
@@ -95,7 +119,7 @@ impl Membership {
         }
         let highest = member.sequence.max(member.superseded);
         if at_home && highest.is_none_or(|highest| boot.sequence > highest) {
-            self.take_over(now, sender, boot, 0);
+            self.take_over(now, from, sender, boot, 0);
             return Standing::Known;
         }
         self.counters.boots_doubted += u64::from(member.sequence.is_some());
@@ -116,8 +140,15 @@ impl Membership {
         }
     }
 
-    /// A new process has the name.
-    fn take_over(&mut self, now: Instant, id: NodeId, boot: Boot, incarnation: u32) {
+    /// A new process has the name, at `from`.
+    fn take_over(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        id: NodeId,
+        boot: Boot,
+        incarnation: u32,
+    ) {
         self.checks.remove(&id);
         self.round.take_if(|round| round.is_of(id));
         let Some((restarted, address)) = self.table.edit(id, |member| {
@@ -125,6 +156,8 @@ impl Membership {
             member.superseded = member.superseded.max(member.sequence);
             member.sequence = Some(boot.sequence);
             member.nonce = Some(boot.nonce);
+            member.rooted = member.configured.contains(&from);
+            member.rival = None;
             member.incarnation = incarnation;
             member.last_heard = Some(now);
             member.heard_at_home = Some(now);
@@ -156,6 +189,10 @@ impl Membership {
         if let Some(proof) = self.proofs.get(&id) {
             return proof.address == address;
         }
+        if let Some(why) = unusable(address, self.me.address) {
+            self.refuse_address(id, address, why);
+            return false;
+        }
         if self.proofs.len() >= MAX_PROOFS {
             self.counters.overflows += 1;
             return false;
@@ -163,7 +200,7 @@ impl Membership {
         if self.table.get(id).is_none() && !self.has_room() {
             return false;
         }
-        self.proofs.insert(id, Proof { address, rumour, tries: 0, next_at: now });
+        self.proofs.insert(id, Proof::new(address, rumour, now));
         self.retry_proofs(now);
         true
     }
@@ -185,10 +222,13 @@ impl Membership {
             let Some(proof) = self.proofs.get_mut(&id) else { continue };
             proof.tries += 1;
             let (tries, address) = (proof.tries, proof.address);
+            // Where the member was nobody has answered yet: it may have moved.
+            let moving = proof.answered_at.is_some() && !proof.holder_answered;
+            let last = if moving { MORE_TRIES } else { TRIES };
             // The pause keeps a member at a wrong address from being asked all the time.
-            let pause = if tries == TRIES && known { PROOF_PAUSE * 4 } else { 1 };
+            let pause = if tries >= last && known { PROOF_PAUSE * 4 } else { 1 };
             proof.next_at = now + interval / 4 * pause;
-            if tries > TRIES {
+            if tries > last {
                 self.proofs.remove(&id);
             } else {
                 self.ping(now, id, address, Purpose::Address);
@@ -215,18 +255,76 @@ impl Membership {
             self.join(now, from, sender, boot);
             return;
         };
-        let silence = self.params.probe_interval * SILENCE;
-        let silent = member.heard_at_home.is_none_or(|heard| now.since(heard) >= silence);
         let same_boot = member.is_boot(boot);
-        if member.address != Some(from) && !silent {
-            // Two addresses answer under one name. The proof stays until its pause is over.
-            self.counters.name_conflicts += u64::from(!same_boot);
-            return;
+        let (home, reachable) = (member.address, member.health.is_reachable());
+        let home_heard = member.heard_at_home.filter(|_| reachable);
+        let rightful = member.configured.contains(&from) && (same_boot || !member.rooted);
+        if let Some(home) = home.filter(|&home| home != from && !rightful)
+            && let Some(heard) = home_heard
+        {
+            let Some(proof) = self.proofs.get_mut(&sender) else { return };
+            let answered_at = *proof.answered_at.get_or_insert(now);
+            if proof.holder_answered {
+                // The proof stays until its pause is over. One process may have two addresses.
+                if !same_boot {
+                    self.refuse(now, sender, boot, from);
+                }
+                return;
+            }
+            let interval = self.params.probe_interval;
+            let asked_in_vain = now.since(answered_at) >= interval / 2;
+            if !asked_in_vain || now.since(heard) < interval * SILENCE {
+                self.ping(now, sender, home, Purpose::Holder);
+                return;
+            }
         }
         self.proofs.remove(&sender);
-        self.table.edit(sender, |member| member.address = Some(from));
+        self.table.edit(sender, |member| {
+            member.address = Some(from);
+            member.heard_at_home = Some(now);
+            member.proven = Some(from).filter(|from| !member.configured.contains(from));
+        });
         if !same_boot {
-            self.take_over(now, sender, boot, 0);
+            self.take_over(now, from, sender, boot, 0);
+        }
+        if home.is_some_and(|home| home != from) {
+            self.tell(Event::MemberMoved { member: sender, address: from });
+        }
+    }
+
+    /// The answer from where a member was, while its name is used elsewhere.
+    pub(super) fn on_holder_ack(
+        &mut self,
+        from: SocketAddr,
+        sender: NodeId,
+        boot: Boot,
+        number: u32,
+    ) {
+        let holds = self
+            .table
+            .get(sender)
+            .is_some_and(|member| member.nonce == Some(boot.nonce) && member.address == Some(from));
+        let asked = self.pings.get(number).is_some_and(|waiting| {
+            (waiting.purpose, waiting.member, waiting.to) == (Purpose::Holder, sender, from)
+        });
+        if holds
+            && asked
+            && let Some(proof) = self.proofs.get_mut(&sender)
+        {
+            proof.holder_answered = true;
+        }
+    }
+
+    /// Takes note of an address that means nothing here.
+    fn refuse_address(&mut self, id: NodeId, address: SocketAddr, why: Unusable) {
+        self.counters.addresses_refused += 1;
+        let new = self.table.edit(id, |member| {
+            let new = member.refused != Some((address, why));
+            member.refused = Some((address, why));
+            new
+        });
+        if new == Some(true) {
+            self.tell(Event::AddressRefused { member: id, address, why });
         }
     }
 
@@ -239,27 +337,70 @@ impl Membership {
         }
         let rumour = proof.rumour.filter(|rumour| rumour.sequence == boot.sequence);
         let incarnation = rumour.map_or(0, |rumour| rumour.incarnation);
-        self.table.insert(Member::new(sender, Some(from), now));
-        self.take_over(now, sender, boot, incarnation);
+        let mut member = Member::new(sender, None, now);
+        member.address = Some(from);
+        self.table.insert(member);
+        self.take_over(now, from, sender, boot, incarnation);
     }
 
-    /// The configuration's word for where a peer is, once its name is resolved or has changed.
-    pub fn resolved(&mut self, now: Instant, peer: NodeId, address: SocketAddr) {
-        let Some(member) = self.table.get(peer) else { return };
-        if self.has_left || member.address == Some(address) {
+    /// The configuration's word for where a peer is, the preferred address first, once its name is
+    /// resolved or has changed. Addresses that mean nothing here are left out; if nothing else is
+    /// among them, what was known before stays.
+    pub fn resolved(&mut self, now: Instant, peer: NodeId, addresses: &[SocketAddr]) {
+        if self.table.get(peer).is_none() || self.has_left {
             return;
         }
-        let in_use = member.address.is_some() && member.health.is_reachable();
         self.notice_lateness(now);
-        if in_use {
-            self.start_proof(now, peer, address, None);
-            return;
+        let (mut usable, mut refused) = (Vec::new(), None);
+        for &address in addresses.iter().take(MAX_ADDRESSES) {
+            match unusable(address, self.me.address) {
+                None => usable.push(address),
+                Some(why) => refused = refused.or(Some((address, why))),
+            }
         }
-        self.table.edit(peer, |member| {
-            member.address = Some(address);
-            member.heard_at_home = None;
-        });
-        self.call(now, peer, Duration::ZERO);
+        match refused {
+            Some((address, why)) => self.refuse_address(peer, address, why),
+            None => {
+                self.table.edit(peer, |member| member.refused = None);
+            }
+        }
+        let Some(&first) = usable.first() else { return };
+        let Some(in_use) = self.table.edit(peer, |member| {
+            member.configured = usable;
+            let stays = member.address.is_some_and(|now| member.configured.contains(&now));
+            let in_use = member.address.is_some() && member.health.is_reachable();
+            if !in_use && !stays {
+                member.address = Some(first);
+                member.heard_at_home = None;
+            }
+            stays || in_use
+        }) else {
+            return;
+        };
+        if !in_use {
+            self.call(now, peer, Duration::ZERO);
+        }
+    }
+
+    /// Asks members that answer from elsewhere only, whether they answer from where the configuration
+    /// has them.
+    pub(super) fn call_strays(&mut self, now: Instant) {
+        let stray = |member: &&Member| {
+            member.health.is_reachable()
+                && (!member.rooted || member.proven.is_some())
+                && !member.configured.is_empty()
+                && !self.proofs.contains_key(&member.id)
+        };
+        let turn = self.steps as usize;
+        let asked = |member: &Member| {
+            let address = member.configured.get(turn % member.configured.len().max(1))?;
+            (member.address != Some(*address)).then_some((member.id, *address))
+        };
+        let strays: Vec<_> =
+            self.table.iter().filter(stray).filter_map(asked).take(MAX_STRAYS).collect();
+        for (id, address) in strays {
+            self.start_proof(now, id, address, None);
+        }
     }
 
     /// Answers a ping without rumours: the sender is not known for who it says it is.

@@ -4,6 +4,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Boot, Message, NodeId};
 
+use super::reach::Unusable;
+
 /// This node, as membership needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Myself {
@@ -69,19 +71,53 @@ pub enum Event {
         /// Who.
         member: NodeId,
     },
+    /// It answered from a new address, and its old one is silent or no longer configured.
+    MemberMoved {
+        /// Who.
+        member: NodeId,
+        /// Where it is now.
+        address: SocketAddr,
+    },
+    /// Its name resolves to an address, or it gives one for itself, that is never used.
+    AddressRefused {
+        /// Who.
+        member: NodeId,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        why: Unusable,
+    },
+    /// A second live process uses its name, and is refused.
+    NameInConflict {
+        /// Who.
+        member: NodeId,
+        /// Where the first process is.
+        address: SocketAddr,
+        /// Where the second is.
+        second: SocketAddr,
+    },
+    /// This node is itself the second process of its name: it is heard by nobody and must end.
+    NameTaken {
+        /// Where the first process is.
+        address: SocketAddr,
+    },
 }
 
 impl Event {
-    /// Whom it happened to.
+    /// Whom it happened to; `None` for this node itself.
     #[must_use]
-    pub const fn member(&self) -> NodeId {
+    pub const fn member(&self) -> Option<NodeId> {
         match *self {
             Self::MemberJoined { member, .. }
             | Self::MemberSuspected { member, .. }
             | Self::MemberRefuted { member }
             | Self::MemberDied { member, .. }
             | Self::MemberLeft { member }
-            | Self::MemberRestarted { member } => member,
+            | Self::MemberRestarted { member }
+            | Self::MemberMoved { member, .. }
+            | Self::AddressRefused { member, .. }
+            | Self::NameInConflict { member, .. } => Some(member),
+            Self::NameTaken { .. } => None,
         }
     }
 }
@@ -128,8 +164,10 @@ pub struct Counters {
     pub names_refused: u64,
     /// Datagrams under a member's name from another process than the one known.
     pub boots_doubted: u64,
-    /// Second live processes under one name.
+    /// Second live processes under a member's name.
     pub name_conflicts: u64,
+    /// Addresses refused because they mean nothing here.
+    pub addresses_refused: u64,
     /// Times that this node's own loop was late by more than a probe interval.
     pub late_loops: u64,
     /// Comparisons of tables that this node began.

@@ -14,6 +14,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Boot, MemberState, NodeId, Update};
 
+use super::conflict::Rival;
+use super::reach::Unusable;
 use super::suspicion::Suspicion;
 use crate::time::Instant;
 
@@ -163,6 +165,17 @@ pub struct Member {
     pub(super) suspicion: Option<Suspicion>,
     /// Who declared it dead; present exactly while the member is dead.
     pub(super) buried_by: Option<NodeId>,
+    /// Where the configuration has it, the preferred address first; empty when it is not configured
+    /// or its name is not resolved.
+    pub(super) configured: Vec<SocketAddr>,
+    /// Where else it has answered.
+    pub(super) proven: Option<SocketAddr>,
+    /// Whether its nonce has spoken from where the configuration has it.
+    pub(super) rooted: bool,
+    /// The last address of it that was refused, and why.
+    pub refused: Option<(SocketAddr, Unusable)>,
+    /// A second live process under its name.
+    pub rival: Option<Rival>,
     /// When a datagram of its own last arrived from its address.
     pub(super) heard_at_home: Option<Instant>,
     /// The highest sequence that first-hand evidence has shown to be gone.
@@ -198,6 +211,11 @@ impl Member {
             round_trip: None,
             suspicion: None,
             buried_by: None,
+            configured: address.into_iter().collect(),
+            proven: None,
+            rooted: false,
+            refused: None,
+            rival: None,
             heard_at_home: None,
             superseded: None,
             evidence: now,
@@ -244,6 +262,31 @@ impl Member {
         Some(Update { member: self.id, address: self.address?, sequence, incarnation, state })
     }
 
+    /// Whether what a process says from there counts as its word in elections: it is the process known
+    /// under this name, it speaks from where the configuration has it, or from where it has proved to be
+    /// after it had spoken from there.
+    #[must_use]
+    pub fn speaks_for_itself(&self, from: SocketAddr, nonce: u64) -> bool {
+        self.nonce == Some(nonce)
+            && (self.configured.contains(&from) || (self.rooted && self.address == Some(from)))
+    }
+
+    /// Where its word in elections is expected from: where it has proved to be, else where the
+    /// configuration has it.
+    #[must_use]
+    pub fn seat(&self) -> Option<SocketAddr> {
+        let configured = self.configured.first().copied();
+        if self.rooted { self.address.or(configured) } else { configured.or(self.address) }
+    }
+
+    /// Turns to the next address that it is known under.
+    pub(super) fn try_next_address(&mut self) {
+        let mut all = self.configured.iter().copied().chain(self.proven);
+        let first = all.clone().next();
+        let at = all.position(|one| Some(one) == self.address);
+        self.address = at.and_then(|_| all.next()).or(first).or(self.address);
+    }
+
     pub(super) fn is_boot(&self, boot: Boot) -> bool {
         self.sequence == Some(boot.sequence) && self.nonce.is_none_or(|nonce| nonce == boot.nonce)
     }
@@ -267,6 +310,7 @@ mod tests {
     use super::*;
     use MemberState::{Alive, Dead, Left, Suspect};
     use Worth::{Confirms, Stale, Wins};
+    use proptest::prelude::*;
 
     fn by(name: &str) -> NodeId {
         NodeId::from_bytes(name.as_bytes()).expect("a good name")
@@ -346,5 +390,50 @@ mod tests {
         assert_eq!(member.round_trip(), Some(Duration::from_millis(9)));
         // Deviation (4 x 3 + 8) / 4 = 5 ms.
         assert_eq!(member.round_trip.map(RoundTrip::timeout), Some(Duration::from_millis(29)));
+    }
+
+    fn any_claim() -> impl Strategy<Value = Claim> {
+        let state = prop_oneof![
+            Just(Alive),
+            prop_oneof![Just("a"), Just("b")].prop_map(|name| Suspect { by: by(name) }),
+            prop_oneof![Just("a"), Just("b")].prop_map(|name| Dead { by: by(name) }),
+            Just(Left),
+        ];
+        let sequence = prop_oneof![0..3u64, Just(u64::MAX)];
+        let incarnation = prop_oneof![0..3u32, Just(u32::MAX)];
+        (sequence, incarnation, state).prop_map(|(sequence, incarnation, state)| Claim {
+            sequence,
+            incarnation,
+            state,
+        })
+    }
+
+    proptest! {
+        /// Invariant 2: in whatever order rumours arrive and however often, all who heard the same
+        /// ones come to say the same, the accuser apart.
+        #[test]
+        fn the_order_of_rumours_does_not_matter(
+            claims in prop::collection::vec(any_claim(), 1..6), seed: u64,
+        ) {
+            let settle = |claims: &[Claim]| {
+                claims.iter().copied().reduce(|known, heard| {
+                    if weigh(known, heard) == Wins { heard } else { known }
+                })
+            };
+            let mut shuffled = [claims.clone(), claims.clone()].concat();
+            crate::rng::Rng::new(seed).shuffle(&mut shuffled);
+            let word = |claim: Option<Claim>| {
+                claim.map(|claim| {
+                    let state = match claim.state {
+                        Alive => 0,
+                        Suspect { .. } => 1,
+                        Dead { .. } => 2,
+                        Left => 3,
+                    };
+                    (claim.sequence, claim.incarnation, state)
+                })
+            };
+            prop_assert_eq!(word(settle(&claims)), word(settle(&shuffled)));
+        }
     }
 }

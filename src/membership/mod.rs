@@ -9,7 +9,9 @@
 //! | `interface` | nothing: what goes in and comes out |
 //! | `member` | which of two rumours wins |
 //! | `table` | the record of all members and its digest |
+//! | `reach` | which addresses are never used |
 //! | `contact` | whether a datagram's sender is who it says, at which address |
+//! | `conflict` | when the second process of a name is told, and believes it |
 //! | `rumour` | what follows from a rumour that wins |
 //! | `probe` | whom to ping each interval, and when a round has failed |
 //! | `check` | the examination of a suspect, and when it is dead |
@@ -29,6 +31,7 @@
 
 mod awareness;
 mod check;
+mod conflict;
 mod contact;
 mod dissemination;
 mod interface;
@@ -36,6 +39,7 @@ mod member;
 mod params;
 mod pings;
 mod probe;
+mod reach;
 mod repair;
 mod ring;
 mod rumour;
@@ -49,9 +53,12 @@ mod network;
 #[cfg(test)]
 mod tests;
 
+pub use conflict::Rival;
+pub use contact::MAX_ADDRESSES;
 pub use interface::{Counters, Event, Myself, Output, Seed};
 pub use member::{Health, Member};
 pub use params::Params;
+pub use reach::{Unusable, unusable};
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -62,6 +69,7 @@ use crate::rng::Rng;
 use crate::time::{Deadline, Instant};
 use awareness::Awareness;
 use check::Check;
+use conflict::Word;
 use contact::{Proof, Standing};
 use dissemination::Dissemination;
 use pings::Pings;
@@ -99,6 +107,8 @@ pub struct Membership {
     round: Option<Round>,
     checks: BTreeMap<NodeId, Check>,
     proofs: BTreeMap<NodeId, Proof>,
+    /// Which voters say that this node's name is taken.
+    words: BTreeMap<NodeId, Word>,
     /// First pings to seeds, the earliest last.
     greetings: Vec<(Instant, NodeId)>,
     /// Where the search for lost members goes on.
@@ -143,6 +153,7 @@ impl Membership {
             round: None,
             checks: BTreeMap::new(),
             proofs: BTreeMap::new(),
+            words: BTreeMap::new(),
             greetings: Vec::new(),
             last_called: None,
             repair: Repair::default(),
@@ -178,6 +189,7 @@ impl Membership {
         self.notice_lateness(now);
         if let Message::Ack(ack) = message {
             self.on_proof(now, from, sender, boot, ack.number);
+            self.on_holder_ack(from, sender, boot, ack.number);
         }
         let standing = self.contact(now, from, sender, boot);
         match message {
@@ -205,6 +217,7 @@ impl Membership {
                 self.on_chunk(now, sender, &gossip.updates);
             }
             Message::Pull(pull) => self.on_pull(from, sender, pull),
+            Message::Conflict(said) => self.on_conflict(now, from, sender, boot, said),
             Message::Canvass(_)
             | Message::CanvassReply(_)
             | Message::Election(_)
@@ -268,6 +281,8 @@ impl Membership {
             self.pings.forget_old(now);
             self.repair.refill();
             self.call_lost(now, 1);
+            self.call_strays(now);
+            self.forget_rivals(now);
             self.start_round(now);
         }
     }

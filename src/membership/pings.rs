@@ -4,7 +4,7 @@
 //!
 //! Invariants
 //! 1. No number waits twice, and at most [`MAX_WAITING`] wait, of them [`MAX_RELAYS`] for others.
-//! 2. The number of a ping that is to prove an address cannot be guessed from other pings.
+//! 2. The number of a ping that is to prove an address, or that it is still in use, cannot be guessed from other pings.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     Life,
     /// To see whether the member answers from that address.
     Address,
+    /// To see whether the member still answers from where it was, while its name is used elsewhere.
+    Holder,
     /// Others were asked to ping the member.
     Indirect,
     /// Another member asked.
@@ -83,7 +85,7 @@ impl Pings {
             return None;
         }
         let number = loop {
-            let number = if purpose == Purpose::Address {
+            let number = if matches!(purpose, Purpose::Address | Purpose::Holder) {
                 rng.next_u64() as u32
             } else {
                 self.next = self.next.wrapping_add(1);
@@ -144,7 +146,7 @@ impl Pings {
 fn relay_of(waiting: &Waiting) -> Option<&Relay> {
     match &waiting.purpose {
         Purpose::Relay(relay) => Some(relay),
-        Purpose::Life | Purpose::Address | Purpose::Indirect => None,
+        Purpose::Life | Purpose::Address | Purpose::Holder | Purpose::Indirect => None,
     }
 }
 

@@ -98,11 +98,26 @@ impl Membership {
             self.counters.overflows += 1;
             return None;
         };
-        let updates = self.updates_for(member);
-        let digest = self.digest();
+        // Whoever is asked for a proof may be nobody: it gets no more than it has to answer.
+        let stranger = purpose == Purpose::Address;
+        let updates = if stranger { Vec::new() } else { self.updates_for(member) };
+        let digest = if stranger { 0 } else { self.digest() };
         let ping = Ping { number, digest, wants_beacon: false, beacon: None, updates };
         self.send(to, member, Message::Ping(ping));
         Some(number)
+    }
+
+    /// Pings a member beside the probe rounds, for what its ack carries along.
+    pub fn ask(&mut self, now: Instant, member: NodeId) {
+        if !self.has_left {
+            self.ping_home(now, member);
+        }
+    }
+
+    /// Time between two probe rounds of a node that trusts itself.
+    #[must_use]
+    pub const fn probe_interval(&self) -> Duration {
+        self.params.probe_interval
     }
 
     fn ping_home(&mut self, now: Instant, member: NodeId) -> Option<u32> {
@@ -142,7 +157,13 @@ impl Membership {
                 && member.called_at.is_none_or(|called| now.since(called) >= spacing)
         });
         if due {
-            self.table.edit(member, |member| member.called_at = Some(now));
+            self.table.edit(member, |member| {
+                // Of several addresses, another each time.
+                if member.called_at.is_some() {
+                    member.try_next_address();
+                }
+                member.called_at = Some(now);
+            });
             self.ping_home(now, member);
         }
         due

@@ -167,6 +167,8 @@ impl Membership {
             if member.sequence != Some(update.sequence) {
                 member.sequence = Some(update.sequence);
                 member.nonce = None;
+                // Where the process before it has spoken from says nothing of this one.
+                member.rooted = false;
             }
             member.incarnation = update.incarnation;
             if health == Health::Suspect {

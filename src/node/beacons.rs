@@ -1,8 +1,16 @@
 //! The leader's beacon on membership's messages: who is told of the leader, and when.
 //!
 //! A beacon is pulled, by whoever has none or an old one, and pushed for a while after a change, so
-//! that it costs nothing while every node knows the leader.
+//! that it costs nothing while every node knows the leader. Most of the pulling rides on the pings of
+//! membership, of which few go to voters in a large cluster; whoever has heard nothing for half a lease
+//! asks voters, who hear the leader itself.
+//!
+//! Invariants
+//! 1. What a beacon says counts as said when it was asked for, never when it arrived. One that nobody
+//!    asked for is a hint to ask, unless it comes from the leader itself: passed on and on, it would
+//!    stay young for as long as it is under way.
 
+use core::time::Duration;
 use ringrift_wire::{Beacon, Gossip, Message, NodeId};
 use std::collections::VecDeque;
 
@@ -10,6 +18,10 @@ use crate::time::Instant;
 
 /// The most members that a new leader tells at once; the others hear of it by gossip.
 pub(super) const MAX_TOLD_AT_ONCE: usize = 64;
+/// What part of a probe interval lies between two questions that hints cause, at least.
+const HINTS_PER_INTERVAL: u32 = 8;
+/// Voters asked at once by a node that has heard nothing for half a lease.
+pub(super) const ASKED_AT_ONCE: usize = 2;
 /// The most pings whose send time is remembered.
 const MAX_PINGS: usize = 64;
 
@@ -20,6 +32,12 @@ pub(super) struct Beacons {
     news_left: usize,
     /// Who has just asked for the beacon.
     asker: Option<NodeId>,
+    /// Before this, no hint is followed.
+    hint_after: Instant,
+    /// Before this, no voter is asked again.
+    ask_after: Instant,
+    /// Which voter is asked next.
+    turn: usize,
     pings: VecDeque<(u32, NodeId, Instant)>,
 }
 
@@ -29,6 +47,33 @@ impl Beacons {
     pub(super) fn news(&mut self, members: usize) {
         let log = usize::BITS - members.leading_zeros();
         self.news_left = (3 * members).min(32 * log as usize).max(1);
+    }
+
+    /// Whether to ask whoever gave a hint.
+    pub(super) fn takes_hint(&mut self, now: Instant, interval: Duration) -> bool {
+        let takes = now >= self.hint_after;
+        if takes {
+            self.hint_after = now + interval / HINTS_PER_INTERVAL;
+        }
+        takes
+    }
+
+    /// Whom of `voters` to ask now, `pause` after the last time at the earliest.
+    pub(super) fn whom_to_ask(
+        &mut self,
+        now: Instant,
+        pause: Duration,
+        voters: &[NodeId],
+    ) -> Vec<NodeId> {
+        if now < self.ask_after {
+            return Vec::new();
+        }
+        self.ask_after = now + pause;
+        let turn = self.turn;
+        self.turn = turn.wrapping_add(ASKED_AT_ONCE);
+        let count = voters.len();
+        let chosen = (0..ASKED_AT_ONCE.min(count)).map(|step| turn.wrapping_add(step) % count);
+        chosen.filter_map(|at| voters.get(at).copied()).collect()
     }
 
     /// A message is about to be handled: its answer may have to carry the beacon.

@@ -68,12 +68,12 @@ pub enum Input {
 pub enum Command {
     /// Hold a fresh election.
     Trigger,
-    /// A peer's name resolved to this address.
+    /// A peer's name resolved.
     Resolved {
         /// Which peer.
         peer: NodeId,
-        /// Where it is.
-        address: SocketAddr,
+        /// Its addresses, the preferred one first; at most [`membership::MAX_ADDRESSES`] count.
+        addresses: Vec<SocketAddr>,
     },
     /// The process is about to end: release, leave, lead no more.
     Stop,

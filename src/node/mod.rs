@@ -9,8 +9,10 @@
 //! timeouts are harmless.
 //!
 //! Invariants
-//! 1. An election message counts only from a voter, and only from that voter's own address.
-//! 2. A message of an earlier boot of a member is not heard by the election.
+//! 1. An election message counts only from a voter, and only from where the configuration has that
+//!    voter, or from where the same process has proved to be after it had spoken from there.
+//! 2. At any moment one process of a voter is heard by the election: the one that membership knows.
+//! 3. A node whose name another live process has hears and says nothing any more.
 
 mod beacons;
 pub mod event;
@@ -53,13 +55,13 @@ pub struct Node {
     membership: Membership,
     machine: Machine,
     beacons: Beacons,
-    /// Where the configuration says that the other voters are.
-    voters_at: BTreeMap<NodeId, SocketAddr>,
+    /// When the use of a voter's name from a foreign address was last told of.
+    foreign_told: BTreeMap<NodeId, Instant>,
+    /// Another live process has this node's name: it says and hears nothing any more.
+    name_taken: bool,
     outputs: VecDeque<Output>,
     now: Instant,
     foreign_addresses: u64,
-    /// When a foreign address under a voter's name was last told.
-    foreign_told: BTreeMap<NodeId, Instant>,
     overflows: u64,
 }
 
@@ -80,10 +82,6 @@ impl Node {
             evidence_window: (h * 2).max(interval.saturating_mul(voters.saturating_mul(2))),
             seed: params.seed,
         };
-        let voters_at = peers
-            .iter()
-            .filter(|peer| set.contains(peer.id))
-            .filter_map(|p| Some((p.id, p.address?)));
         let seed =
             |peer: &Peer| Seed { id: peer.id, address: peer.address, voter: set.contains(peer.id) };
         let me = Myself { id, boot, address, incarnation: 0, voter: set.contains(id) };
@@ -93,14 +91,14 @@ impl Node {
             boot,
             started_at: now,
             started_unix,
-            voters_at: voters_at.collect(),
+            foreign_told: BTreeMap::new(),
+            name_taken: false,
             membership: Membership::new(params.membership, me, seeds, params.seed ^ 0x5eed, now),
             machine: Machine::new(setup, restored, now),
             beacons: Beacons::default(),
             outputs: VecDeque::new(),
             now,
             foreign_addresses: 0,
-            foreign_told: BTreeMap::new(),
             overflows: 0,
             set,
         };
@@ -111,10 +109,14 @@ impl Node {
     /// Takes one input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.now = now;
+        if self.name_taken {
+            return;
+        }
         match input {
             Input::Datagram { from, envelope } => self.on_datagram(now, from, &envelope),
             Input::Timeout => {
                 self.membership.handle_timeout(now);
+                self.ask_voters(now);
                 self.drain_membership();
                 self.machine.handle_timeout(now);
             }
@@ -134,6 +136,9 @@ impl Node {
     /// When the node wants to be woken.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Deadline> {
+        if self.name_taken {
+            return None;
+        }
         let deadlines = [self.membership.poll_timeout(), self.machine.poll_timeout(self.now)];
         deadlines.into_iter().flatten().min_by_key(|deadline| deadline.at)
     }
@@ -147,11 +152,8 @@ impl Node {
     fn on_command(&mut self, now: Instant, number: u64, command: Command) {
         match command {
             Command::Trigger => self.machine.trigger(now, number),
-            Command::Resolved { peer, address } => {
-                if self.set.contains(peer) && peer != self.id {
-                    self.voters_at.insert(peer, address);
-                }
-                self.membership.resolved(now, peer, address);
+            Command::Resolved { peer, addresses } => {
+                self.membership.resolved(now, peer, &addresses);
             }
             Command::Stop => {
                 self.machine.stop(now);
@@ -172,37 +174,28 @@ impl Node {
             self.on_membership(now, from, envelope);
             return;
         }
-        if !self.is_own_address(*sender, *boot, from) {
+        if !self.set.contains(*sender) {
             self.foreign_addresses += 1;
-            self.tell_foreign(now, *sender);
             return;
         }
         self.membership.heard_from(now, from, *sender, *boot);
         self.drain_membership();
-        let newer = self.membership.member(*sender).and_then(|member| member.sequence);
-        if newer.is_none_or(|newer| newer <= boot.sequence) {
+        let member = self.membership.member(*sender);
+        if member.is_some_and(|member| member.speaks_for_itself(from, boot.nonce)) {
             self.machine.on_message(now, *sender, boot.nonce, message);
+        } else {
+            self.on_foreign_address(now, *sender);
         }
     }
 
-    /// Tells of a voter's name under a foreign address, seldom enough for a log.
-    fn tell_foreign(&mut self, now: Instant, voter: NodeId) {
+    /// An election message that does not count (invariants 1 and 2).
+    fn on_foreign_address(&mut self, now: Instant, voter: NodeId) {
+        self.foreign_addresses += 1;
         let told = self.foreign_told.get(&voter);
-        if self.set.contains(voter) && told.is_none_or(|&at| now.since(at) >= FOREIGN_SPACING) {
+        if told.is_none_or(|&told| now.since(told) >= FOREIGN_SPACING) {
             self.foreign_told.insert(voter, now);
             self.push(Output::Notify(Event::ForeignAddress { voter }));
         }
-    }
-
-    /// Whether the datagram comes from where the configuration has that voter, or from where this
-    /// very process of it has proved to be by an address round trip.
-    fn is_own_address(&self, sender: NodeId, boot: Boot, from: SocketAddr) -> bool {
-        let configured = self.voters_at.get(&sender) == Some(&from);
-        let proved = || {
-            let member = self.membership.member(sender);
-            member.is_some_and(|m| m.address == Some(from) && m.nonce == Some(boot.nonce))
-        };
-        self.set.contains(sender) && (configured || proved())
     }
 
     fn on_membership(&mut self, now: Instant, from: SocketAddr, envelope: &Envelope) {
@@ -218,10 +211,19 @@ impl Node {
             _ => None,
         };
         if let Some(beacon) = beacon
-            && self.membership.member(*sender).is_some()
+            && self.membership.member(*sender).is_some_and(|m| m.nonce == Some(boot.nonce))
         {
-            let asked_at = self.beacons.asked_at(*sender, message).unwrap_or(now);
-            self.machine.on_beacon(now, asked_at, *sender, &beacon);
+            let own = (beacon.leader, beacon.nonce) == (*sender, boot.nonce);
+            let asked_at = self.beacons.asked_at(*sender, message);
+            if let Some(asked_at) = asked_at.or_else(|| own.then_some(now)) {
+                self.machine.on_beacon(now, asked_at, *sender, &beacon);
+            } else if self.machine.follows(now).is_none_or(|known| known.term < beacon.term)
+                && !self.machine.leads(now)
+                && self.beacons.takes_hint(now, self.membership.probe_interval())
+            {
+                self.membership.ask(now, *sender);
+                self.drain_membership();
+            }
         }
     }
 
@@ -253,7 +255,10 @@ impl Node {
                 }
                 membership::Output::Event(event) => {
                     self.push(Output::Notify(Event::Member(event)));
-                    self.retell(event.member());
+                    match event.member() {
+                        Some(member) => self.retell(member),
+                        None => self.end(),
+                    }
                 }
                 membership::Output::RoundTrip { member, took } => {
                     self.machine.round_trip(self.now, member, took);
@@ -301,11 +306,30 @@ impl Node {
         }
     }
 
-    /// Where a voter is: where it has proved to be, else where the configuration has it.
+    /// Another process has this node's name (invariant 3). What it led or stood for ends.
+    fn end(&mut self) {
+        self.machine.stop(self.now);
+        self.drain_machine();
+        self.name_taken = true;
+    }
+
     fn address_of(&self, voter: NodeId) -> Option<SocketAddr> {
-        let member = self.membership.member(voter);
-        let proved = member.filter(|m| m.nonce.is_some()).and_then(|member| member.address);
-        proved.or_else(|| self.voters_at.get(&voter).copied())
+        self.membership.member(voter).and_then(membership::Member::seat)
+    }
+
+    /// Nothing was heard of a leader for half its lease: voters are asked. Membership wakes the node
+    /// every probe interval, so this needs no deadline of its own.
+    fn ask_voters(&mut self, now: Instant) {
+        let known = self.machine.follows(now);
+        let fresh = known.is_some_and(|known| now.since(known.heard_at) < known.lease / 2);
+        if self.machine.leads(now) || (fresh && !self.machine.leader_suspected(now)) {
+            return;
+        }
+        let voters = self.membership.members().filter(|m| m.voter && m.health.is_reachable());
+        let voters: Vec<NodeId> = voters.map(|member| member.id).collect();
+        for voter in self.beacons.whom_to_ask(now, self.membership.probe_interval(), &voters) {
+            self.membership.ask(now, voter);
+        }
     }
 
     /// A change of leader rides on the next messages; a new leader tells the observers itself.
@@ -338,7 +362,8 @@ const fn is_membership(kind: Kind) -> bool {
         | Kind::Nack
         | Kind::RelayedAck
         | Kind::Gossip
-        | Kind::Pull => true,
+        | Kind::Pull
+        | Kind::Conflict => true,
         Kind::Canvass
         | Kind::CanvassReply
         | Kind::Election

@@ -56,7 +56,7 @@ impl Node {
             voter_set: self.set.tag(),
             quorum: self.set.quorum(),
             voters: self.voters(now),
-            members: self.membership.members().filter_map(member_status).collect(),
+            members: self.membership.members().map(member_status).collect(),
             election_in_progress: machine.election_in_progress(),
             candidates,
             local_health: self.membership.local_health(),
@@ -77,6 +77,8 @@ impl Node {
             suspicions_confirmed: membership.suspicions_confirmed,
             updates_applied: membership.updates_applied,
             foreign_addresses: self.foreign_addresses,
+            name_conflicts: membership.name_conflicts,
+            addresses_refused: membership.addresses_refused,
             overflows: self.overflows.saturating_add(membership.overflows),
         }
     }
@@ -178,10 +180,12 @@ fn names(ids: &[NodeId]) -> String {
     ids.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn member_status(member: &Member) -> Option<MemberStatus> {
-    Some(MemberStatus {
+fn member_status(member: &Member) -> MemberStatus {
+    MemberStatus {
         id: member.id,
-        address: member.address?,
+        address: member.address,
+        refused: member.refused,
+        rival: member.rival.map(|rival| rival.address),
         health: member.health,
         since: member.since,
         sequence: member.sequence,
@@ -192,5 +196,5 @@ fn member_status(member: &Member) -> Option<MemberStatus> {
         suspected_by: member.suspected_by().to_vec(),
         probes_answered: member.probes_answered,
         probes_failed: member.probes_failed,
-    })
+    }
 }

@@ -11,7 +11,7 @@ use ringrift_wire::{Boot, NodeId, Priority, VoterSetTag};
 pub use crate::election::{Ballot, PastElection};
 use crate::time::Instant;
 
-pub use crate::membership::Health;
+pub use crate::membership::{Health, Unusable};
 
 /// The part that a node plays, as it stood when the status was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,8 +44,12 @@ impl Role {
 pub struct MemberStatus {
     /// Its name.
     pub id: NodeId,
-    /// Where it takes datagrams.
-    pub address: SocketAddr,
+    /// Where it takes datagrams; `None` until its name is resolved.
+    pub address: Option<SocketAddr>,
+    /// The last address of it that was refused, and why.
+    pub refused: Option<(SocketAddr, Unusable)>,
+    /// Where a second live process of its name is.
+    pub rival: Option<SocketAddr>,
     /// Its state here.
     pub health: Health,
     /// Since when it is in that state.
@@ -145,6 +149,10 @@ pub struct Counters {
     pub updates_applied: u64,
     /// Election messages under a voter's name from a foreign address.
     pub foreign_addresses: u64,
+    /// Second live processes under a member's name.
+    pub name_conflicts: u64,
+    /// Addresses of peers refused because they mean nothing here.
+    pub addresses_refused: u64,
     /// Outputs or inputs dropped because a queue was full.
     pub overflows: u64,
 }

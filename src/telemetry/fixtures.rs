@@ -88,7 +88,9 @@ pub(crate) fn config() -> Config {
 fn member(name: &str) -> MemberStatus {
     MemberStatus {
         id: id(name),
-        address: address(name),
+        address: Some(address(name)),
+        refused: None,
+        rival: None,
         health: Health::Alive,
         since: ago(100),
         sequence: Some(1_765_000_000),

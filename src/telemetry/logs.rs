@@ -12,7 +12,7 @@ use core::fmt;
 use ringrift_wire::NodeId;
 use std::io;
 use std::str::FromStr;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
@@ -204,6 +204,22 @@ fn log_member(event: &membership::Event, node: &str) {
         Event::MemberRestarted { member } => {
             info!(node, member = member.as_str(), "member restarted");
         }
+        Event::MemberMoved { member, address } => {
+            info!(node, member = member.as_str(), %address, "member moved");
+        }
+        Event::AddressRefused { member, address, why } => {
+            let why = why.as_str();
+            warn!(node, member = member.as_str(), %address, why, "address of a member refused");
+        }
+        Event::NameInConflict { member, address, second } => {
+            warn!(
+                node, member = member.as_str(), %address, %second,
+                "second live process of a name refused"
+            );
+        }
+        Event::NameTaken { address } => {
+            error!(node, %address, "another live process has the name of this node");
+        }
     }
 }
 
@@ -231,6 +247,17 @@ mod tests {
             (Event::Member(Member::MemberDied { member: a, by: b }), "INFO"),
             (Event::Member(Member::MemberLeft { member: a }), "INFO"),
             (Event::Member(Member::MemberRestarted { member: a }), "INFO"),
+            (Event::Member(Member::MemberMoved { member: a, address }), "INFO"),
+            (
+                Event::Member(Member::AddressRefused {
+                    member: a,
+                    address,
+                    why: membership::Unusable::Loopback,
+                }),
+                "WARN",
+            ),
+            (Event::Member(Member::NameInConflict { member: a, address, second: address }), "WARN"),
+            (Event::Member(Member::NameTaken { address }), "ERROR"),
             (Event::Election(Elect::CanvassStarted { cause }), "INFO"),
             (Event::Election(Elect::ElectionStarted { term: 3, cause }), "INFO"),
             (Event::Election(Elect::ElectionLost { term: 3, why: "silence" }), "INFO"),

@@ -54,6 +54,22 @@ fn the_voter_list_is_there_and_in_bounds() {
     breaks("voters: [a]\nvoters_version: 0", &["voters_version", "from 1"]);
 }
 
+/// Found by the fuzzer: such a configuration was written as a text that did not load, and the state
+/// of a node called `..` would have lain outside of its folder.
+#[test]
+fn a_name_serves_as_address_and_folder_or_is_refused() {
+    breaks("voters: [..]", &["line 1, column 10", "voters[0]", "nothing but dots"]);
+    breaks("voters: [a]\nhosts:\n  .: {address: 10.0.0.1}\n", &["line 3", "nothing but dots"]);
+    breaks("voters: [a..b]", &["line 1", "`a..b` is neither", "`address` under `hosts.a..b`"]);
+    breaks("voters: [node.1]", &["neither an address nor a host name"]);
+    breaks("voters: [0.0.0.0]", &["not the address of one host", "`hosts.0.0.0.0`"]);
+    let config = good("voters: [a..b]\nhosts:\n  a..b: {address: 10.0.0.1}\n").config;
+    assert_eq!(host(&config, "a..b").port, 8_770);
+    let config = good("voters: [10.0.0.1]").config;
+    let literal = config::Address::Ip([10, 0, 0, 1].into());
+    assert_eq!(host(&config, "10.0.0.1").address, literal, "an address is one as a name too");
+}
+
 #[test]
 fn even_and_two_voters_warn() {
     let warnings = |list: &str| good(&format!("voters: [{list}]")).warnings;

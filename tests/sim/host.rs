@@ -62,7 +62,7 @@ pub(crate) struct PromiseFile {
     /// Which kernel boot wrote it.
     pub(crate) kernel: u32,
     /// What it says.
-    pub(crate) promise: Promise,
+    pub(crate) promise: Option<Promise>,
 }
 
 /// A write that a process asked for.
@@ -214,7 +214,7 @@ impl Host {
     /// What a process that starts at local time `now` finds.
     pub(crate) fn restored(&self, now: Instant) -> Restored {
         let promise = match self.disk.promise {
-            Some(file) if file.kernel == self.kernel => RestoredPromise::Exact(Some(file.promise)),
+            Some(file) if file.kernel == self.kernel => RestoredPromise::Exact(file.promise),
             _ if self.ran_in_kernel || self.disk.record.is_none() => {
                 RestoredPromise::Unknown { last_possible: now }
             }

@@ -66,6 +66,7 @@ pub(crate) fn describe(message: &Message) -> Option<String> {
             "REPORT #{} {:?} met_as_new {} longest lease {} ms",
             m.number, m.record, m.met_as_new, m.longest_lease_ms
         )),
+        Message::Conflict(m) => Some(format!("CONFLICT the first is at {}", m.address)),
         Message::StepDown(m) => Some(format!("STEP-DOWN term {}", m.term)),
         Message::Ping(_)
         | Message::Ack(_)

@@ -48,7 +48,7 @@ pub fn encode(
     cluster_tag: u32,
     buffer: &mut [u8; MAX_DATAGRAM],
 ) -> Result<usize, EncodeError> {
-    check(&envelope.message)?;
+    check(envelope)?;
     let writer = SliceWriter::new(&mut buffer[HEADER_LEN..]);
     let mut encoder = EncoderImpl::new(writer, CONFIG);
     let Envelope { sender, boot, message } = envelope;
@@ -123,7 +123,8 @@ impl Message {
             | Self::Release(_)
             | Self::Inquire(_)
             | Self::Report(_)
-            | Self::StepDown(_) => &[],
+            | Self::StepDown(_)
+            | Self::Conflict(_) => &[],
         }
     }
 }
@@ -159,9 +160,12 @@ fn write_payload(
 }
 
 /// Refuses what the format has no bytes for.
-fn check(message: &Message) -> Result<(), EncodeError> {
-    if let Message::PingReq(request) = message {
-        check_address(request.target, request.address)?;
+fn check(envelope: &Envelope) -> Result<(), EncodeError> {
+    let message = &envelope.message;
+    match message {
+        Message::PingReq(request) => check_address(request.target, request.address)?,
+        Message::Conflict(conflict) => check_address(envelope.sender, conflict.address)?,
+        _ => {}
     }
     let updates = message.updates();
     if updates.len() > MAX_UPDATES {

@@ -85,6 +85,7 @@ kinds! {
     15 Inquire "inquire"
     16 Report "report"
     17 StepDown "step_down"
+    18 Conflict "conflict"
 }
 
 #[cfg(test)]

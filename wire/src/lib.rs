@@ -93,9 +93,9 @@ pub use error::{DecodeError, EncodeError, Fault};
 pub use id::{Boot, NodeId, NodeIdError};
 pub use kind::Kind;
 pub use message::{
-    Ack, Acknowledge, Answer, Beacon, Canvass, CanvassReply, Coordinator, Election, Gossip,
-    Inquire, Message, Nack, Opinion, Ping, PingReq, Priority, Pull, Record, Refusal, RelayedAck,
-    Release, Report, StepDown, Verdict, VoterSetTag,
+    Ack, Acknowledge, Answer, Beacon, Canvass, CanvassReply, Conflict, Coordinator, Election,
+    Gossip, Inquire, Message, Nack, Opinion, Ping, PingReq, Priority, Pull, Record, Refusal,
+    RelayedAck, Release, Report, StepDown, Verdict, VoterSetTag,
 };
 pub use update::{MAX_UPDATES, MemberState, Update, Updates};
 

@@ -47,6 +47,8 @@ pub enum Message {
     Report(Report),
     /// An operator asks the leader for a fresh election.
     StepDown(StepDown),
+    /// Your name is in use by another process, which lives: end.
+    Conflict(Conflict),
 }
 
 /// SWIM's ping [SWIM §3.1].
@@ -366,4 +368,15 @@ pub struct StepDown {
     pub set: VoterSetTag,
     /// The term that is to end; in any other the request says nothing.
     pub term: u64,
+}
+
+/// The receiver is the second live process of its name: the first has just answered the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Conflict {
+    /// The receiver's nonce: the message is for this process and no later one.
+    pub refused: u64,
+    /// The first process.
+    pub holder: Boot,
+    /// Where the first process has answered.
+    pub address: SocketAddr,
 }

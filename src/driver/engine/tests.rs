@@ -97,7 +97,7 @@ fn bench(room: usize) -> Bench {
         slow: None,
     };
     let speaker = Speaker { id, boot: Boot { sequence: 1, nonce: 2 }, cluster_tag: CLUSTER };
-    let outside = Outside { status, metrics: Arc::new(metrics), storage };
+    let outside = Outside { status, metrics: Arc::new(metrics), storage, names: Names::default() };
     let engine = Engine::new(machine, Rc::clone(&wire), Arc::clone(&clock), speaker, outside);
     Bench { engine, clock, wire, disk }
 }
@@ -150,7 +150,10 @@ fn send(message: Message) -> Output {
 fn persist(number: u64) -> Output {
     let until = Instant::NEVER;
     let to = fixtures::id("hetzner-cpu1");
-    Output::Persist { number, write: Write::Promise(Promise { to, nonce: 1, term: 1, until }) }
+    Output::Persist {
+        number,
+        write: Write::Promise(Some(Promise { to, nonce: 1, term: 1, until })),
+    }
 }
 
 impl<C: Clock> Clock for Arc<C> {
@@ -367,7 +370,7 @@ fn a_lost_datagram_ends_nothing_and_a_broken_socket_does() {
         *bench.wire.fails.borrow_mut() = Some(errno.raw_os_error());
         bench.script([send(ping(1))]);
         bench.datagram(ping(9));
-        assert_eq!(bench.engine.take_unusable().is_some(), fatal, "{errno}");
+        assert_eq!(bench.engine.take_end().is_some(), fatal, "{errno}");
     }
 }
 

@@ -112,12 +112,13 @@ impl Store {
         self.slots.write(|next| next.record = Some(record))
     }
 
-    /// Writes the promise of this kernel boot, or removes the file where it cannot be written.
+    /// Writes the promise of this kernel boot, or that there is none; removes the file where it cannot
+    /// be written.
     ///
     /// # Errors
     /// The file could be neither written nor removed.
-    pub fn write_promise(&mut self, promise: Promise) -> io::Result<()> {
-        self.promise.write(&RestoredPromise::Exact(Some(promise)))
+    pub fn write_promise(&mut self, promise: Option<Promise>) -> io::Result<()> {
+        self.promise.write(&RestoredPromise::Exact(promise))
     }
 }
 

@@ -43,7 +43,7 @@ impl Bench {
         let mut opened = bench.open().unwrap();
         opened.store.write_record(record).unwrap();
         if let Some(promise) = promised {
-            opened.store.write_promise(promise).unwrap();
+            opened.store.write_promise(Some(promise)).unwrap();
         }
         bench
     }

@@ -149,7 +149,7 @@ mod tests {
 
     fn promise(term: u64) -> Write {
         let until = Instant::from_nanos(term);
-        Write::Promise(Promise { to: "a".parse().unwrap(), nonce: 1, term, until })
+        Write::Promise(Some(Promise { to: "a".parse().unwrap(), nonce: 1, term, until }))
     }
 
     fn requests(writes: &[Write]) -> Vec<Request> {

@@ -122,7 +122,7 @@ fn a_vote_leaves_only_when_record_and_promise_are_written() {
     let outputs = drain(&mut core);
     let [
         Output::Persist { number: first, write: Write::Record(written) },
-        Output::Persist { number: second, write: Write::Promise(promise) },
+        Output::Persist { number: second, write: Write::Promise(Some(promise)) },
     ] = outputs[..]
     else {
         panic!("{outputs:?}")
@@ -196,8 +196,25 @@ fn release_frees_only_that_process_and_that_term() {
     assert!(!core.release(at(1), id("b"), &release(8, 6, false)), "another process");
     assert!(!core.release(at(1), id("b"), &release(7, 5, false)), "another term");
     assert!(!core.release(at(1), id("c"), &release(7, 6, false)), "another name");
+    drain(&mut core);
     assert!(core.release(at(1), id("b"), &release(7, 6, false)));
+    let written = drain(&mut core);
+    assert!(
+        matches!(written[..], [Output::Persist { write: Write::Promise(None), .. }]),
+        "{written:?}"
+    );
     assert_eq!(core.vote(at(1), id("c"), 7, &election(7, 1)), Ok(()));
+}
+
+#[test]
+fn an_abstaining_voter_never_writes_that_it_has_promised_nothing() {
+    let promise = RestoredPromise::Unknown { last_possible: at(0) };
+    let restored = Restored { record: Some(record(5, None)), promise, may_release: true };
+    let mut core = Core::new(rules(), restored, at(1));
+    core.acknowledge(at(1), id("b"), 7, &beat(5, 1), BEST).unwrap();
+    drain(&mut core);
+    assert!(core.release(at(2), id("b"), &release(7, 5, false)));
+    assert_eq!(drain(&mut core), []);
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Core {
         let until = kept.unwrap_or(Instant::ZERO).max(now + lease);
         let promise = Promise { to, nonce, term, until };
         self.promise = Some(promise);
-        self.write(Write::Promise(promise))
+        self.write(Write::Promise(Some(promise)))
     }
 
     /// Frees a promise early: only one to that process, and only of that term.
@@ -156,6 +156,10 @@ impl Core {
         let running = self.promise(now).is_some();
         if self.promise.as_ref().is_some_and(matches) {
             self.promise = None;
+            // A restart need not keep what was freed, unless there is something that was forgotten.
+            if running && self.abstains_until(now).is_none() {
+                self.write(Write::Promise(None));
+            }
             return running;
         }
         false

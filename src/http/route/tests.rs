@@ -90,7 +90,7 @@ fn status_has_every_field_in_order_and_of_its_type() {
     let voter = format!(
         "alive bool, is_self bool, address str, state {STATE}, priority int,
         last_seen_seconds float|null, rtt_ms float|null, voted_for str|null, term int|null,
-        detail {REACH}"
+        detail {REACH}, conflict str|null, address_refused str|null"
     );
     let node = format!(
         "node_id str, host str, port int, scheme =http, role {ROLE}, last_heartbeat float,
@@ -99,7 +99,8 @@ fn status_has_every_field_in_order_and_of_its_type() {
     );
     let peer = format!(
         "{node}, is_alive bool, alive bool, state {STATE}, leader_eligible bool,
-        seconds_since_heartbeat float|null, rtt_ms float|null, incarnation int"
+        seconds_since_heartbeat float|null, rtt_ms float|null, incarnation int,
+        conflict str|null"
     );
     let any = format!(
         "node_id str, host str, port int, role {ROLE}, status =alive|=dead, state {STATE},
@@ -190,8 +191,9 @@ fn health_has_every_field_in_order_and_of_its_type() {
 fn members_lists_the_table_and_this_node_first() {
     let table = format!(
         "node_id str, is_self bool, state {STATE}, since_seconds float, boot_sequence int|null,
-        incarnation int, address str, rtt_ms float|null, packet_loss_rate float,
-        last_seen_seconds float|null, suspected_by [id]"
+        incarnation int, address str|null, rtt_ms float|null, packet_loss_rate float,
+        last_seen_seconds float|null, suspected_by [id],
+        conflict str|null, address_refused str|null"
     );
     for status in fixtures::all() {
         let body = json(&get(&status, "/members"));
@@ -424,4 +426,20 @@ fn a_candidate_that_still_leads_is_shown_as_leader() {
     let body = json(&get(&status, "/status"));
     assert_eq!((&body["role"], &body["is_leader"]), (&"leader".into(), &true.into()));
     assert!(present(&status, &facts_of(&status)).no_leader_reason().is_none());
+}
+
+#[test]
+fn a_second_process_of_a_name_and_a_refused_address_are_said_in_words() {
+    let mut status = fixtures::follower();
+    let leader = status.members.iter_mut().find(|member| member.id == id("hetzner-cpu1"));
+    let member = leader.unwrap();
+    member.rival = "10.9.9.9:8770".parse().ok();
+    let loopback = "127.0.0.1:8770".parse().unwrap();
+    member.refused = Some((loopback, crate::membership::Unusable::Loopback));
+    member.address = None;
+    let voter = &json(&get(&status, "/status"))["voters"]["hetzner-cpu1"];
+    assert!(voter["conflict"].as_str().unwrap().contains("10.9.9.9:8770"));
+    assert!(voter["address_refused"].as_str().unwrap().contains("127.0.0.1:8770 is a loopback"));
+    // Until it is resolved, the configured one is shown, and never this node's own.
+    assert_eq!(voter["address"], json(&get(&status, "/status"))["peers"]["hetzner-cpu1"]["host"]);
 }

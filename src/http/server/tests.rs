@@ -152,6 +152,20 @@ fn a_command_reaches_the_node_and_its_reply_the_client() {
     assert!(body.contains(r#""started":true,"reason":"drill""#), "{body}");
 }
 
+/// Found by the fuzzer: the answer to a client that had closed its side was lost now and then.
+#[test]
+fn a_client_that_has_closed_its_side_is_answered() {
+    let mut server = start(unlimited());
+    let mut client = Client::new(&server);
+    client.send(&trigger(r#"{"reason":"drill"}"#));
+    client.0.shutdown(net::Shutdown::Write).unwrap();
+    let (_, answer) = server.commands.blocking_recv().unwrap();
+    // By now the server has seen the end of what this one says.
+    assert!(Client::new(&server).get("/health").0.starts_with("HTTP/1.1 200 "));
+    answer.send(Reply::AlreadyInProgress).unwrap();
+    assert!(client.hear().0.starts_with("HTTP/1.1 200 "));
+}
+
 #[test]
 fn a_malformed_body_never_reaches_the_node() {
     let mut server = start(unlimited());

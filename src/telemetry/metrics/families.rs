@@ -170,6 +170,16 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "Election messages under a voter's name from an address that is not that voter's.",
     ),
+    counter(
+        "ringrift_p2p_name_conflicts_total",
+        &[],
+        "Second live processes seen under a member's name, and refused.",
+    ),
+    counter(
+        "ringrift_p2p_addresses_refused_total",
+        &[],
+        "Addresses of peers refused because they mean nothing here, such as loopback ones.",
+    ),
     // This process.
     histogram(
         "ringrift_p2p_loop_delay_seconds",

@@ -102,6 +102,8 @@ fn membership(view: &View<'_>, out: &mut Samples) {
     out.put("ringrift_p2p_local_health", f64::from(view.status.local_health));
     out.put("ringrift_gossip_state_updates", counters.updates_applied as f64);
     out.put("ringrift_p2p_foreign_addresses_total", counters.foreign_addresses as f64);
+    out.put("ringrift_p2p_name_conflicts_total", counters.name_conflicts as f64);
+    out.put("ringrift_p2p_addresses_refused_total", counters.addresses_refused as f64);
 }
 
 fn host_samples(view: &View<'_>, host: NodeId, out: &mut Samples) {

@@ -1,9 +1,10 @@
 //! One envelope of every kind, for the golden bytes, the rejects and the fuzz corpus.
 
 use ringrift_wire::{
-    Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Coordinator, Election, Envelope,
-    Gossip, Inquire, MemberState, Message, Nack, NodeId, Opinion, Ping, PingReq, Priority, Pull,
-    Record, Refusal, RelayedAck, Release, Report, StepDown, Update, Verdict, VoterSetTag,
+    Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Conflict, Coordinator, Election,
+    Envelope, Gossip, Inquire, MemberState, Message, Nack, NodeId, Opinion, Ping, PingReq,
+    Priority, Pull, Record, Refusal, RelayedAck, Release, Report, StepDown, Update, Verdict,
+    VoterSetTag,
 };
 
 /// The tag that the samples are encoded under.
@@ -142,6 +143,14 @@ pub(crate) fn samples() -> Vec<(&'static str, Envelope)> {
             }),
         ),
         ("step_down", Message::StepDown(StepDown { set, term: 1_766_000_003 })),
+        (
+            "conflict",
+            Message::Conflict(Conflict {
+                refused: 0x0102_0304_0506_0708,
+                holder: Boot { sequence: 1_766_000_004, nonce: 0x1112_1314_1516_1718 },
+                address: "[fd7a::4]:8770".parse().unwrap(),
+            }),
+        ),
     ];
     let sender = id("hetzner");
     messages.into_iter().map(|(name, message)| (name, Envelope { sender, boot, message })).collect()
