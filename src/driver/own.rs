@@ -4,7 +4,7 @@
 //! believe it only once it has answered from there, so a wrong guess harms nothing.
 //!
 //! 1. What the operator said counts: `--address`, else a literal address of the configuration.
-//! 2. A name of the configuration is looked up once, for [`PATIENCE`] at most; a resolver that is absent
+//! 2. A name of the configuration is looked up once, for three seconds at most; a resolver that is absent
 //!    or wrong keeps no node from starting.
 //! 3. Else it is the address of this machine on the way to the other hosts; where there is none, the
 //!    wildcard, and others find out by themselves where the datagrams come from.

@@ -5,7 +5,7 @@
 //!
 //! 1. A name whose peer answers is looked up every [`REFRESH`]; one whose peer was not yet heard of or
 //!    is lost at once, and then after twice as long each time.
-//! 2. A name has one look-up at a time, and a resolver that hangs holds up [`AT_ONCE`] at most.
+//! 2. A name has one look-up at a time, and a resolver that hangs holds up so many names as are looked up at once.
 //! 3. A look-up that fails takes no address away.
 
 use core::net::SocketAddr;

@@ -36,7 +36,7 @@ pub struct Voter {
     /// The end of the last round trip of any kind.
     pub round_trip_at: Option<Instant>,
     /// Smoothed round trip [RFC 6298, alpha 1/8]; one sample counts for at most
-    /// [`MOST_OF_SMOOTHED`] times what was smoothed before, and [`DELTA_MIN`].
+    /// `MOST_OF_SMOOTHED` times what was smoothed before, and `DELTA_MIN`.
     pub smoothed: Option<Duration>,
     /// Its priority, as it last said.
     pub priority: Option<Priority>,

@@ -1,0 +1,641 @@
+//! What can happen, and what comes of it.
+
+use ringrift_p2p::election::core::Core;
+use ringrift_p2p::election::record::RestoredPromise;
+use ringrift_wire::{Message, NodeId};
+use stateright::{Model, Property};
+use std::collections::BTreeMap;
+
+use crate::packet::{Body, PRIORITY, Packet, length};
+use crate::setup::{Mutation, NOW, Restart, Setup, id};
+use crate::state::{Shared, State};
+use crate::voter::{Effects, Torn, Voter};
+
+/// One thing that happens. Processes are named by their index.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Real time advances; each clock by so many ticks.
+    Tick(Vec<u8>),
+    Deliver(Packet),
+    Stand(u8),
+    Solicit(u8),
+    Beat(u8),
+    /// A heartbeat that asks for the shortest promise, and whose answers do not count.
+    ShortBeat(u8),
+    GiveUp(u8),
+    /// Resigns, or notices that the lease has run out.
+    Stop(u8),
+    /// The writes under way end.
+    Written(u8),
+    WriteFails(u8),
+    Crash(u8, Torn),
+    Restart(u8, Restart),
+    /// A voter with an empty store asks.
+    Inquire(u8),
+    /// It takes its first record.
+    Adopt(u8),
+    /// A copy of the store is started, and believed.
+    Copy(u8),
+}
+
+/// The cluster within its bounds.
+pub struct Cluster {
+    pub setup: Setup,
+}
+
+impl Cluster {
+    fn id(&self, process: u8) -> NodeId {
+        id(self.setup.names[usize::from(process)])
+    }
+
+    fn others(&self, process: u8) -> Vec<NodeId> {
+        let me = self.id(process);
+        (0..self.setup.voters).map(id).filter(|&voter| voter != me).collect()
+    }
+
+    /// One step of one process: its state is replaced, what it sends is on its way.
+    fn step(&self, state: &mut State, process: u8, act: impl FnOnce(&mut Voter, &mut Effects)) {
+        let mut voter = state.voter(process).clone();
+        let mut effects = Effects::default();
+        // A process that acts looks first whether its lease has run out.
+        voter.core.iter_mut().for_each(|core| {
+            core.expire(NOW);
+        });
+        act(&mut voter, &mut effects);
+        voter.carry_out(&self.setup, process, &mut effects);
+        state.packets.append(&mut effects.sent);
+        if self.setup.mutation.is_none() {
+            state.broken = state.broken.or(effects.broken);
+        }
+        let numbers = voter.normalise(&self.setup, 0, &|name| name);
+        renumber(state, process, voter.nonce, &numbers);
+        state.set(process, voter);
+    }
+
+    fn on_core(&self, state: &mut State, process: u8, act: impl FnOnce(&mut Core)) {
+        self.step(state, process, |voter, _| {
+            if let Some(core) = &mut voter.core {
+                act(core);
+            }
+        });
+    }
+
+    /// Process 0 stands, asks, and wins with the vote of process 1.
+    fn elect(&self, first: State) -> State {
+        let mut state = first;
+        let mut act = |action| {
+            if let Some(next) = self.next_state(&state, action) {
+                state = next;
+            }
+        };
+        act(Action::Stand(0));
+        act(Action::Solicit(0));
+        let lease = self.setup.lease[0];
+        let packet = |from, to, body| Packet { from, to, nonce: 1, body };
+        let election = Body::Election { term: 1, number: 1, lease };
+        act(Action::Deliver(packet(0, 1, election)));
+        if self.setup.slow_writes {
+            act(Action::Written(1));
+        }
+        act(Action::Deliver(packet(1, 0, Body::Vote { term: 1, number: 1 })));
+        if self.setup.wipes > 0 {
+            act(Action::Crash(1, Torn::All));
+            act(Action::Restart(1, Restart::Wiped));
+        }
+        state
+    }
+
+    // ---- Messages ---------------------------------------------------------------------------
+
+    fn deliver(&self, state: &mut State, packet: Packet) {
+        if packet.body.is_answer() || matches!(packet.body, Body::Report { .. }) {
+            state.packets.retain(|other| *other != packet);
+        }
+        let setup = &self.setup;
+        let (process, from, nonce) = (packet.to, self.id(packet.from), u64::from(packet.nonce));
+        let mut receiver = state.voter(process).clone();
+        let mut body = packet.body;
+        if let Body::Release { term, .. } = &mut body
+            && setup.is(Mutation::ReleaseWithoutTerm)
+            && let Some(promise) = receiver.core.as_ref().and_then(|core| core.promise(NOW))
+        {
+            *term = u8::try_from(promise.term).expect("few terms");
+        }
+        if setup.is(Mutation::OwnLeasePromised) {
+            body = body.with_lease(setup.lease[usize::from(process)]);
+        }
+        if setup.is(Mutation::LeaseFromLastSend) && body.is_answer() {
+            body = body.with_number(receiver.last);
+        }
+        let election = matches!(body, Body::Election { .. });
+        let beat = matches!(body, Body::Beat { .. });
+        if (election && setup.is(Mutation::VoteIgnoresPromise))
+            || (beat && setup.is(Mutation::HeartbeatOverPromise))
+            || ((election || beat) && setup.is(Mutation::ShortenedPromise))
+        {
+            receiver.forget_promise(self.id(process));
+        }
+        let unchanged = state.voter(process) == &receiver;
+        if !unchanged {
+            state.set(process, receiver);
+        }
+        let voters = setup.set();
+        self.step(state, process, |voter, effects| {
+            let me = self.id(process);
+            let Some(core) = &mut voter.core else { return };
+            if setup.is(Mutation::LeaseFromArrival) && body.is_answer() {
+                let known = voter.last;
+                let sent = match core.beat(NOW, &[]) {
+                    Some((number, _)) => Some(number),
+                    None => core.solicit(NOW, &[], PRIORITY).map(|_| u64::from(known) + 1),
+                };
+                if let Some(number) = sent {
+                    body = body.with_number(u8::try_from(number).expect("few sends"));
+                }
+            }
+            match body.message(&voters) {
+                Message::Election(asked) => {
+                    let granted = core.vote(NOW, from, nonce, &asked).is_ok();
+                    if granted && setup.is(Mutation::VoteWithoutPromise) {
+                        voter.carry_out(setup, process, effects);
+                        voter.forget_promise(me);
+                    }
+                }
+                Message::Answer(answer) => {
+                    core.on_answer(NOW, from, &answer);
+                }
+                Message::Coordinator(asked) => {
+                    let _ = core.acknowledge(NOW, from, nonce, &asked, PRIORITY);
+                    if let Some(genesis) = core.genesis_mut() {
+                        let lease = u64::from(asked.lease_ms);
+                        genesis.hear(core::time::Duration::from_millis(lease), asked.term);
+                    }
+                }
+                Message::Acknowledge(answer) => {
+                    core.on_acknowledge(from, &answer);
+                }
+                Message::Release(release) => {
+                    core.release(NOW, from, &release);
+                }
+                Message::Inquire(asked) => {
+                    let report = core.report(from, nonce, &asked);
+                    if let Some(body) = Body::of(&Message::Report(report)) {
+                        let (from, nonce) = (process, voter.nonce);
+                        effects.sent.push(Packet { from, to: packet.from, nonce, body });
+                    }
+                }
+                Message::Report(report) => core.on_report(from, nonce, &report),
+                _ => {}
+            }
+        });
+    }
+
+    // ---- Empty stores -----------------------------------------------------------------------
+
+    /// Which inquiry would leave now: 0 before the end of the wait, 1 after.
+    fn inquiry(&self, state: &State, process: u8) -> Option<usize> {
+        let voter = state.voter(process);
+        let genesis = voter.core.as_ref()?.genesis()?;
+        let ended = genesis.wait_ends(length(self.setup.lease[usize::from(process)]));
+        let which = usize::from(ended <= NOW);
+        (!voter.asked[which]).then_some(which)
+    }
+
+    fn inquire(&self, state: &mut State, process: u8, which: usize) {
+        let number = u8::try_from(which + 1).expect("one or two");
+        self.step(state, process, |voter, effects| {
+            voter.asked[which] = true;
+            if let Some(genesis) = voter.core.as_mut().and_then(Core::genesis_mut) {
+                genesis.asked(NOW, number.into());
+            }
+            let nonce = voter.nonce;
+            for to in self.others(process).into_iter().flat_map(|to| self.setup.processes(to)) {
+                let body = Body::Inquire { number };
+                effects.sent.push(Packet { from: process, to, nonce, body });
+            }
+        });
+    }
+
+    fn adopt(&self, state: &mut State, process: u8) {
+        // The wall clock is ahead of every term that there was.
+        let floor = if self.setup.is(Mutation::WipedNoFloor) { 0 } else { state.highest.into() };
+        self.step(state, process, |voter, _| {
+            let Some(term) = voter.core.as_mut().and_then(|core| core.adopt(NOW, floor)) else {
+                return;
+            };
+            if self.setup.is(Mutation::WipedVotesInAdopted) {
+                voter.take_record(&self.setup, process, term.saturating_sub(1));
+            }
+        });
+    }
+
+    // ---- Time -------------------------------------------------------------------------------
+
+    fn ticks(&self, state: &State) -> Vec<Vec<u8>> {
+        let mut all = vec![(Vec::new(), state.deviations)];
+        for voter in &state.voters {
+            let mut longer = Vec::new();
+            for (ticks, left) in all {
+                for advance in [1, 0, 2] {
+                    if advance == 1 || (left > 0 && voter.steady == 0) {
+                        let mut ticks: Vec<u8> = ticks.clone();
+                        ticks.push(advance);
+                        longer.push((ticks, left - u8::from(advance != 1)));
+                    }
+                }
+            }
+            all = longer;
+        }
+        all.into_iter().map(|(ticks, _)| ticks).collect()
+    }
+
+    fn tick(&self, state: &mut State, ticks: &[u8]) {
+        for (process, &advance) in state.processes().zip(ticks) {
+            let mut voter = state.voter(process).clone();
+            voter.steady = voter.steady.saturating_sub(1);
+            if advance != 1 {
+                state.deviations -= 1;
+                voter.steady = self.setup.steady.saturating_sub(1);
+            }
+            let numbers = voter.normalise(&self.setup, advance, &|name| name);
+            renumber(state, process, voter.nonce, &numbers);
+            state.set(process, voter);
+            if state.voter(process).is_late() {
+                // Noticed later, it would only release later.
+                self.on_core(state, process, |_| {});
+            }
+        }
+        if state.deviations == 0 {
+            for process in state.processes() {
+                if state.voter(process).steady > 0 {
+                    let voter = Voter { steady: 0, ..state.voter(process).clone() };
+                    state.set(process, voter);
+                }
+            }
+        }
+    }
+
+    // ---- After every step -------------------------------------------------------------------
+
+    /// Looks at who leads, and brings the state into its one form.
+    fn settle(&self, state: &mut State) {
+        for process in state.processes() {
+            let voter = state.voter(process);
+            let Some(term) = voter.leads() else { continue };
+            let (me, at) = ((process, voter.nonce), usize::from(term) - 1);
+            if state.led[at].is_some_and(|known| known != me) {
+                state.broken = state.broken.or(Some("I1"));
+            } else if self.setup.mutation.is_some() {
+                // Only what I1 and I2 say matters then.
+            } else if state.ended[at] {
+                state.broken = state.broken.or(Some("I5"));
+            } else if state.led[at].is_none() && state.led[at..].iter().any(Option::is_some) {
+                state.broken = state.broken.or(Some("I4"));
+            }
+            state.led[at] = Some(me);
+        }
+        for at in 0..state.led.len() {
+            if let Some((process, nonce)) = state.led[at] {
+                let voter = state.voter(process);
+                let leads = voter.nonce == nonce && voter.leads().map(usize::from) == Some(at + 1);
+                state.ended[at] |= !leads;
+            }
+        }
+        self.drop_dead(state);
+        state.packets.sort_unstable();
+        state.packets.dedup();
+        if self.setup.symmetric {
+            self.sort_voters(state);
+        }
+    }
+
+    /// Drops what can never have an effect again.
+    fn drop_dead(&self, state: &mut State) {
+        let forgetful = self.setup.wipes > 0 || self.setup.slow_writes || self.setup.first_start;
+        let mut packets = std::mem::take(&mut state.packets);
+        packets.retain(|packet| {
+            let to = state.voter(packet.to);
+            match packet.body {
+                Body::Vote { number, .. } | Body::Ack { number, .. } => {
+                    number != 0 && to.core.is_some()
+                }
+                Body::Election { term, .. } | Body::Beat { term, .. } => {
+                    forgetful || to.disk.is_none_or(|disk| disk.term <= term.into())
+                }
+                Body::Inquire { .. } => {
+                    let asker = state.voter(packet.from);
+                    asker.nonce == packet.nonce
+                        && asker.core.as_ref().is_some_and(|core| core.genesis().is_some())
+                }
+                Body::Report { .. } => {
+                    to.core.as_ref().is_some_and(|core| core.genesis().is_some())
+                }
+                Body::Release { .. } => true,
+            }
+        });
+        // A request whose answer no longer counts does nothing that one like it cannot do whose
+        // answer may be lost.
+        let covered = |packet: &Packet, by: &Packet| {
+            packet.body.number() == Some(0)
+                && !packet.body.is_answer()
+                && by.body.number().is_some_and(|number| number > 0)
+                && Packet { body: by.body.with_number(0), ..*by } == *packet
+        };
+        let all = packets.clone();
+        packets.retain(|packet| !all.iter().any(|by| covered(packet, by)));
+        state.packets = packets;
+    }
+
+    /// Puts the voters into an order that does not depend on their names.
+    fn sort_voters(&self, state: &mut State) {
+        let signature = |process: u8| {
+            let voter = state.voter(process);
+            let me = self.id(process);
+            let core = voter.core.as_ref().map(|core| {
+                let record = core.record();
+                let promise = core.promise(NOW);
+                (
+                    (core.leading_term(), core.lease().map(|(end, _)| end)),
+                    core.tally().map(|tally| (tally.term(), tally.grants().len())),
+                    (record.term, record.voted_for == Some(me), record.voted_for.is_some()),
+                    promise.map(|promise| (promise.until, promise.term, promise.to == me)),
+                    core.abstains_until(NOW),
+                    core.genesis().is_some(),
+                )
+            });
+            let sent = state.packets.iter().filter(|packet| packet.from == process).count();
+            let due = state.packets.iter().filter(|packet| packet.to == process).count();
+            let disk = voter.disk.map(|disk| (disk.term, disk.voted_for == Some(me)));
+            let led: Vec<bool> =
+                state.led.iter().map(|led| led.is_some_and(|(who, _)| who == process)).collect();
+            (
+                core,
+                disk,
+                (voter.nonce, voter.steady, voter.last, voter.pending.len()),
+                led,
+                sent,
+                due,
+            )
+        };
+        let mut order: Vec<u8> = state.processes().collect();
+        order.sort_by_cached_key(|&process| signature(process));
+        if order.is_sorted() {
+            return;
+        }
+        // order[new] = old; place[old] = new.
+        let mut place = vec![0; order.len()];
+        for (new, old) in (0u8..).zip(&order) {
+            place[usize::from(*old)] = new;
+        }
+        let name = |old: NodeId| {
+            let index = (0..self.setup.voters).find(|&index| id(index) == old);
+            index.map_or(old, |index| id(place[usize::from(index)]))
+        };
+        let voters = order.iter().map(|&old| {
+            let mut voter = state.voter(old).clone();
+            voter.normalise(&self.setup, 0, &name);
+            Shared::new(voter)
+        });
+        state.voters = voters.collect();
+        let moved = |process: u8| place[usize::from(process)];
+        for packet in &mut state.packets {
+            packet.from = moved(packet.from);
+            packet.to = moved(packet.to);
+        }
+        state.packets.sort_unstable();
+        for (process, _) in state.led.iter_mut().flatten() {
+            *process = moved(*process);
+        }
+    }
+}
+
+/// Gives what is on its way the new numbers of a process's sends; 0 where they no longer count.
+fn renumber(state: &mut State, process: u8, nonce: u8, numbers: &BTreeMap<u64, u64>) {
+    for packet in &mut state.packets {
+        let own = packet.from == process && !packet.body.is_answer() && packet.nonce == nonce;
+        let answer = packet.to == process && packet.body.is_answer();
+        if (own || answer)
+            && let Some(number) = packet.body.number()
+        {
+            let new = numbers.get(&u64::from(number)).copied().unwrap_or(0);
+            packet.body = packet.body.with_number(u8::try_from(new).expect("few sends"));
+        }
+    }
+}
+
+impl Model for Cluster {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let first = State::new(&self.setup);
+        vec![if self.setup.elected { self.elect(first) } else { first }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        actions.extend(self.ticks(state).into_iter().map(Action::Tick));
+        let up = |packet: &&Packet| state.voter(packet.to).core.is_some();
+        actions.extend(state.packets.iter().filter(up).copied().map(Action::Deliver));
+        for process in state.processes() {
+            let voter = state.voter(process);
+            let Some(core) = &voter.core else {
+                for &how in &self.setup.restarts {
+                    actions.push(Action::Restart(process, how));
+                }
+                if state.wipes > 0 {
+                    actions.push(Action::Restart(process, Restart::Wiped));
+                }
+                continue;
+            };
+            if core.record().term < self.setup.terms && self.setup.stand.contains(&process) {
+                actions.push(Action::Stand(process));
+            }
+            if core.is_open() {
+                actions.push(Action::Solicit(process));
+            }
+            if core.tally().is_some() {
+                actions.push(Action::GiveUp(process));
+            }
+            if core.leading_term().is_some() {
+                actions.push(Action::Beat(process));
+                actions.push(Action::Stop(process));
+                if self.setup.shorter {
+                    actions.push(Action::ShortBeat(process));
+                }
+            }
+            if !voter.pending.is_empty() {
+                actions.push(Action::Written(process));
+                if state.failures > 0 {
+                    actions.push(Action::WriteFails(process));
+                }
+            }
+            if state.crashes > 0 {
+                actions.push(Action::Crash(process, Torn::All));
+                if voter.pending.len() > 1 {
+                    actions.push(Action::Crash(process, Torn::Record));
+                    actions.push(Action::Crash(process, Torn::Promise));
+                }
+            }
+            if core.genesis().is_some() {
+                if self.inquiry(state, process).is_some() {
+                    actions.push(Action::Inquire(process));
+                }
+                actions.push(Action::Adopt(process));
+            }
+            if self.setup.is(Mutation::ReleaseFromCopiedStore) {
+                actions.push(Action::Copy(process));
+            }
+        }
+    }
+
+    fn next_state(&self, before: &State, action: Action) -> Option<State> {
+        let mut after = before.clone();
+        let state = &mut after;
+        match action {
+            Action::Tick(ticks) => self.tick(state, &ticks),
+            Action::Deliver(packet) => self.deliver(state, packet),
+            Action::Stand(process) => {
+                let mut stood = None;
+                // Whoever stands later has heard of every term.
+                let above =
+                    if self.setup.elected && process != 0 { self.setup.terms - 1 } else { 0 };
+                self.on_core(state, process, |core| stood = core.stand(NOW, above));
+                let term = u8::try_from(stood?).expect("few terms");
+                if self.setup.wipes > 0 || self.setup.first_start {
+                    state.highest = state.highest.max(term);
+                }
+            }
+            Action::Solicit(process) => self.on_core(state, process, |core| {
+                core.solicit(NOW, &self.others(process), PRIORITY);
+            }),
+            Action::Beat(process) => self.on_core(state, process, |core| {
+                core.beat(NOW, &self.others(process));
+            }),
+            Action::ShortBeat(process) => self.step(state, process, |voter, effects| {
+                let Some(term) = voter.leads() else { return };
+                let nonce = voter.nonce;
+                for to in (0..self.setup.voters).filter(|&to| to != process) {
+                    let body = Body::Beat { term, number: 0, lease: 1 };
+                    effects.sent.push(Packet { from: process, to, nonce, body });
+                }
+            }),
+            Action::GiveUp(process) => self.step(state, process, |voter, effects| {
+                let kept = voter.core.clone();
+                let Some(core) = &mut voter.core else { return };
+                let leads = core.leading_term().is_some();
+                let term = core.give_up(NOW);
+                if let Some(term) = term.filter(|_| leads)
+                    && self.setup.is(Mutation::ReleaseAfterFailedReelection)
+                {
+                    let (nonce, term) = (voter.nonce, u8::try_from(term).expect("few terms"));
+                    for to in (0..self.setup.voters).filter(|&to| to != process) {
+                        let body = Body::Release { nonce, term, dead: false };
+                        effects.sent.push(Packet { from: process, to, nonce, body });
+                    }
+                }
+                voter.carry_out(&self.setup, process, effects);
+                if !leads && self.setup.is(Mutation::LateVotes) {
+                    voter.core = kept;
+                }
+            }),
+            Action::Stop(process) => self.step(state, process, |voter, effects| {
+                let kept = voter.core.clone();
+                let stopped = voter.core.as_mut().and_then(Core::resign).is_some();
+                voter.carry_out(&self.setup, process, effects);
+                if stopped && self.setup.is(Mutation::ResumeAfterRelease) {
+                    voter.core = kept;
+                }
+            }),
+            Action::Written(process) => self.step(state, process, |voter, effects| {
+                effects.broken = voter.written(true);
+            }),
+            Action::WriteFails(process) => {
+                state.failures -= 1;
+                self.step(state, process, |voter, effects| {
+                    effects.broken = voter.written(false);
+                });
+            }
+            Action::Crash(process, torn) => {
+                let mut voter = state.voter(process).clone();
+                voter.crash(torn);
+                renumber(state, process, voter.nonce, &BTreeMap::new());
+                voter.normalise(&self.setup, 0, &|name| name);
+                state.set(process, voter);
+                state.crashes -= 1;
+            }
+            Action::Restart(process, how) => {
+                if how == Restart::Wiped {
+                    state.wipes -= 1;
+                }
+                self.step(state, process, |voter, _| voter.restart(&self.setup, process, how));
+            }
+            Action::Inquire(process) => {
+                let which = self.inquiry(state, process)?;
+                self.inquire(state, process, which);
+            }
+            Action::Adopt(process) => self.adopt(state, process),
+            Action::Copy(process) => {
+                let mut copy = Voter {
+                    core: state.voter(process).copied(&self.setup, process),
+                    ..state.voter(process).clone()
+                };
+                let mut effects = Effects::default();
+                copy.carry_out(&self.setup, process, &mut effects);
+                state.packets.append(&mut effects.sent);
+            }
+        }
+        self.settle(state);
+        (before != state).then_some(after)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut all: Vec<Property<Self>> = vec![
+            Property::always("I1", |_, state: &State| state.broken != Some("I1")),
+            Property::always("I2", |_, state: &State| state.leaders() <= 1),
+        ];
+        if self.setup.mutation.is_none() {
+            all.extend([
+                Property::always("I3", |cluster: &Self, state: &State| cluster.is_covered(state)),
+                Property::always("I4", |_, state: &State| state.broken != Some("I4")),
+                Property::always("I5", |_, state: &State| state.broken != Some("I5")),
+                Property::sometimes("somebody leads", |_, state: &State| state.leaders() == 1),
+                Property::sometimes("another leads the next term", |_, state: &State| {
+                    state.led.len() > 1
+                        && state.led[1]
+                            .is_some_and(|two| state.led[0].is_some_and(|one| one.0 != two.0))
+                }),
+            ]);
+        }
+        all
+    }
+}
+
+impl Cluster {
+    /// I3: who leads is covered by the promises of a quorum, or by their abstention.
+    fn is_covered(&self, state: &State) -> bool {
+        state.processes().all(|process| {
+            let leader = state.voter(process);
+            if leader.leads().is_none() {
+                return true;
+            }
+            let holder = (self.id(process), u64::from(leader.nonce));
+            let covers = |voter: &&Shared<Voter>| match &voter.core {
+                None => match voter.file {
+                    RestoredPromise::Exact(promise) => {
+                        promise.is_some_and(|p| (p.to, p.nonce) == holder && p.until > NOW)
+                    }
+                    RestoredPromise::Unknown { .. } => true,
+                },
+                Some(core) => {
+                    let promised = core.promise(NOW).is_some_and(|p| (p.to, p.nonce) == holder);
+                    promised || core.abstains_until(NOW).is_some() || core.genesis().is_some()
+                }
+            };
+            let covering = state.voters.iter().filter(covers).count();
+            covering >= self.setup.set().quorum()
+        })
+    }
+}
