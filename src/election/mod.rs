@@ -498,3 +498,6 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
