@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::lab::{Lab, Timing, VOTERS, sleep_a_share};
 use super::sampler::Sampler;
 use super::{SPREAD, add};
-use crate::report::{Report, setting};
+use crate::report::{Report, asked_for, setting};
 
 const TIMING: Timing = Timing { heartbeat_ms: 250, lease_ms: 1_000, probe_ms: 250 };
 
@@ -44,12 +44,6 @@ pub fn run() {
         }
     }
     report.hand_over();
-}
-
-/// Whether the arguments name this fault, or none.
-fn asked_for(name: &str) -> bool {
-    let mut names = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
-    names.peek().is_none() || names.any(|asked| asked == name)
 }
 
 fn series(report: &mut Report, mut lab: Lab, fault: Fault, name: &str, runs: usize) {

@@ -91,6 +91,12 @@ pub fn setting(name: &str, default: usize) -> usize {
     set.filter(|&number| number > 0).unwrap_or(default)
 }
 
+/// Whether the arguments name this measure, or none at all.
+pub fn asked_for(name: &str) -> bool {
+    let mut names = std::env::args().skip(1).filter(|argument| argument != "--bench").peekable();
+    names.peek().is_none() || names.any(|asked| asked == name)
+}
+
 fn markdown(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {

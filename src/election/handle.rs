@@ -6,7 +6,7 @@ use ringrift_wire::{
     NodeId, Opinion, Refusal, Release, Report, StepDown, Verdict, VoterSetTag,
 };
 
-use super::core::{Counted, micros};
+use super::core::{Counted, MAX_LEASE_RATIO, micros};
 use super::follow::Known;
 use super::{Ballot, Deferred, Event, LossCause, Machine, Raise};
 use crate::time::Instant;
@@ -48,10 +48,17 @@ impl Machine {
         if let Some(voter) = self.voters.get_mut(from) {
             voter.reports_leader = Some(beacon.leader);
         }
-        if beacon.leader != self.setup.me && self.setup.set.contains(beacon.leader) {
+        let lease = Duration::from_millis(u64::from(beacon.lease_ms));
+        let believed = self.believes(lease) && self.setup.set.contains(beacon.leader);
+        if beacon.leader != self.setup.me && believed {
             self.follow.beacon(now, asked_at, beacon);
             self.settle(now);
         }
+    }
+
+    /// Whether a leader may have that lease: one that is far too long would hide its end.
+    fn believes(&self, lease: Duration) -> bool {
+        lease <= self.setup.params.lease.saturating_mul(MAX_LEASE_RATIO)
     }
 
     /// Whether the sender counts with the same voters; notes when it does not.
@@ -297,7 +304,9 @@ impl Machine {
         let (term, number) = (beat.term, beat.number);
         let (heard_at, direct_at) = (now, Some(now));
         let known = Known { id: from, nonce, term, number, heard_at, lease, direct_at };
-        self.follow.heartbeat(now, known);
+        if self.believes(lease) {
+            self.follow.heartbeat(now, known);
+        }
     }
 
     fn on_acknowledge(&mut self, now: Instant, from: NodeId, answer: &Acknowledge) {

@@ -9,6 +9,7 @@
 //! free it stands; with a quorum of votes it leads, and beats.
 
 pub mod ballot;
+mod beacon;
 mod campaign;
 pub mod core;
 mod event;
@@ -28,7 +29,7 @@ mod trigger;
 mod voters;
 
 use ::core::time::Duration;
-use ringrift_wire::{Beacon, Boot, Election, Message, NodeId};
+use ringrift_wire::{Boot, Election, Message, NodeId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use event::{ElectionCause, Event, LossCause};
@@ -385,31 +386,6 @@ impl Machine {
         self.stopping
     }
 
-    /// What this node passes on of the leader.
-    #[must_use]
-    pub fn to_beacon(&self, now: Instant) -> Option<Beacon> {
-        if !self.leads(now) {
-            return self.follow.to_beacon(now);
-        }
-        let upkeep = self.upkeep.as_ref()?;
-        Some(Beacon {
-            leader: self.setup.me,
-            nonce: self.setup.boot.nonce,
-            term: self.core.as_ref()?.leading_term()?,
-            number: 0,
-            age_ms: core::millis(now.since(upkeep.beat_at)).saturating_add(1),
-            lease_ms: core::millis(self.setup.params.lease),
-        })
-    }
-
-    /// Whether a beacon would be news here: none is known, or it is older than a heartbeat.
-    #[must_use]
-    pub fn wants_beacon(&self, now: Instant) -> bool {
-        let h = self.setup.params.heartbeat_interval;
-        !self.leads(now)
-            && self.follow.leader(now).is_none_or(|known| now.since(known.heard_at) > h + h / 4)
-    }
-
     // ---- Time -------------------------------------------------------------------------------
 
     pub(crate) fn unix_now(&self, now: Instant) -> u64 {
@@ -446,3 +422,6 @@ impl Machine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,17 +256,18 @@ impl Machine {
             self.campaign = None;
             return;
         };
-        if self.campaign.is_none() {
-            if now < self.quiet_until {
-                return;
+        // Before this process has seen any leader, the better ones may still be starting.
+        let cold = self.follow.last().is_none() && self.announced.is_none();
+        let delta = if cold { self.voters.delta().max(COLD_DELTA) } else { self.voters.delta() };
+        let wait = delta * self.better_ones(now);
+        match &mut self.campaign {
+            None if now < self.quiet_until => return,
+            None => {
+                let priority = self.own_priority(now);
+                self.campaign = Some(Campaign::new(cause, now, now + wait, priority));
             }
-            let priority = self.own_priority(now);
-            // Before this process has seen any leader, the better ones may still be starting.
-            let cold = self.follow.last().is_none() && self.announced.is_none();
-            let delta =
-                if cold { self.voters.delta().max(COLD_DELTA) } else { self.voters.delta() };
-            let turn = now + delta * self.better_ones(now);
-            self.campaign = Some(Campaign::new(cause, now, turn, priority));
+            // A better one that has left meanwhile is not waited for.
+            Some(campaign) => campaign.starts_at = campaign.starts_at.min(campaign.began_at + wait),
         }
         self.canvass(now);
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::{io, net, thread};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
@@ -185,6 +186,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
 
 impl Server {
     async fn answer(&self, request: Request<Incoming>, ends: Ends) -> Answer {
+        // Requests that wait on one connection take turns with those of the others.
+        yield_now().await;
         let (parts, body) = request.into_parts();
         match route::wish(&parts, ends, &self.shared.facts) {
             Ok(Wish::Tell(page)) => {

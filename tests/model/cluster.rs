@@ -421,6 +421,14 @@ fn renumber(state: &mut State, process: u8, nonce: u8, numbers: &BTreeMap<u64, u
             packet.body = packet.body.with_number(u8::try_from(new).expect("few sends"));
         }
     }
+    for voter in state.processes().filter(|&voter| voter != process) {
+        if !state.voter(voter).pending.is_empty() {
+            let mut waiting = state.voter(voter).clone();
+            if waiting.core.as_mut().is_some_and(|core| core.renumber(id(process), numbers)) {
+                state.set(voter, waiting);
+            }
+        }
+    }
 }
 
 impl Model for Cluster {

@@ -16,6 +16,7 @@ mod vote;
 
 pub use lead::Counted;
 pub use normal::Renaming;
+pub(super) use vote::MAX_LEASE_RATIO;
 
 use core::time::Duration;
 use ringrift_wire::{Inquire, Message, NodeId, Record, Report};

@@ -7,7 +7,7 @@
 //! 1. Whatever the voter answers, sends, writes or claims after a step, it does in the same way after
 //!    the step from the normal form, but for names, numbers and the place of the clock.
 
-use ringrift_wire::NodeId;
+use ringrift_wire::{Acknowledge, Answer, Message, NodeId};
 use std::collections::BTreeMap;
 
 use super::super::record::Promise;
@@ -88,5 +88,20 @@ impl Core {
         let numbers = self.sends.normalise(drift_ppm, by);
         self.number = numbers.values().copied().max().unwrap_or(0);
         numbers
+    }
+
+    /// Gives the answers that wait for the disk the new numbers of that voter's sends, and 0 where
+    /// they no longer count there. Returns whether any waits.
+    pub fn renumber(&mut self, asker: NodeId, numbers: &BTreeMap<u64, u64>) -> bool {
+        let mut any = false;
+        for held in self.held.iter_mut().filter(|held| held.to == asker) {
+            if let Message::Answer(Answer { number, .. })
+            | Message::Acknowledge(Acknowledge { number, .. }) = &mut held.message
+            {
+                *number = numbers.get(number).copied().unwrap_or(0);
+                any = true;
+            }
+        }
+        any
     }
 }

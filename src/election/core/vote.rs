@@ -10,8 +10,8 @@ use super::super::record::{Promise, VoteRecord, Write};
 use super::{Core, Role, micros};
 use crate::time::Instant;
 
-/// A lease longer than so many times one's own is refused.
-const MAX_LEASE_RATIO: u32 = 10;
+/// A lease longer than so many times one's own is refused, and not believed of a leader.
+pub(in crate::election) const MAX_LEASE_RATIO: u32 = 10;
 
 impl Core {
     /// Answers an ELECTION: a vote that leaves once it is durable, or the reason for none.

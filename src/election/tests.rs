@@ -1,0 +1,72 @@
+//! The machine around the core: when it tries, and whom it believes.
+
+use ::core::time::Duration;
+use ringrift_wire::{Beacon, Boot, Message, NodeId};
+use std::collections::BTreeMap;
+
+use super::record::{Restored, RestoredPromise, VoteRecord};
+use super::{Machine, Output, Params, Place, Setup, Standing, VoterSet};
+use crate::time::Instant;
+
+const NOW: Instant = Instant::from_nanos(100_000_000_000);
+
+fn id(name: &str) -> NodeId {
+    name.parse().unwrap()
+}
+
+/// The voter `b` of three with a record; `a` is better and `c` is worse.
+fn second_best() -> Machine {
+    let place = |(order, name): (u16, &str)| (id(name), Place { order, gpu: false, never: false });
+    let setup = Setup {
+        me: id("b"),
+        boot: Boot { sequence: 2, nonce: 2 },
+        started_unix: 1_000,
+        set: VoterSet::new(&["a", "b", "c"].map(id), 1),
+        params: Params {
+            heartbeat_interval: Duration::from_secs(1),
+            lease: Duration::from_secs(4),
+            election_timeout: Duration::from_secs(1),
+            clock_drift_ppm: 10_000,
+            places: (1..).zip(["a", "b", "c"]).map(place).collect::<BTreeMap<_, _>>(),
+        },
+        evidence_window: Duration::from_secs(10),
+        seed: 1,
+    };
+    let record = VoteRecord {
+        term: 9,
+        voted_for: None,
+        nonce: 0,
+        longest_lease: Duration::from_secs(4),
+        set_version: 1,
+        led_version: 1,
+        drained: false,
+    };
+    let promise = RestoredPromise::Exact(None);
+    Machine::new(setup, Restored { record: Some(record), promise, may_release: true }, NOW)
+}
+
+fn canvasses(machine: &mut Machine) -> usize {
+    let outputs = ::core::iter::from_fn(|| machine.poll_output());
+    outputs.filter(|it| matches!(it, Output::Send { message: Message::Canvass(_), .. })).count()
+}
+
+#[test]
+fn a_better_voter_has_its_turn_and_one_that_leaves_has_none() {
+    let mut machine = second_best();
+    machine.standing(NOW, id("a"), Standing::Well);
+    assert_eq!(canvasses(&mut machine), 0, "the better one's turn");
+    machine.standing(NOW, id("a"), Standing::Gone(NOW));
+    assert_eq!(canvasses(&mut machine), 2);
+}
+
+#[test]
+fn a_leader_with_a_lease_far_beyond_ones_own_is_not_believed() {
+    let mut machine = second_best();
+    let mut hear = |lease_ms| {
+        let beacon = Beacon { leader: id("a"), nonce: 7, term: 9, number: 1, age_ms: 1, lease_ms };
+        machine.on_beacon(NOW, NOW, id("c"), &beacon);
+        machine.leader(NOW)
+    };
+    assert_eq!(hear(u32::MAX), None);
+    assert_eq!(hear(40_000), Some(id("a")));
+}
