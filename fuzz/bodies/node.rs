@@ -711,6 +711,10 @@ impl Account {
             }
             _ => {}
         }
+        if matches!(message, Message::Hearing(_)) {
+            // Nobody answers it.
+            return;
+        }
         if self.sent.len() == 32 {
             self.sent.pop_front();
         }
