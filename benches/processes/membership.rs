@@ -30,7 +30,8 @@ const VOTERS: usize = 5;
 const HEADERS: f64 = 28.0;
 const LONGEST: Duration = Duration::from_secs(90);
 /// The kinds of datagrams that are membership's.
-const KINDS: [&str; 7] = ["ping", "ack", "ping_req", "nack", "relayed_ack", "gossip", "pull"];
+const KINDS: [&str; 8] =
+    ["ping", "ack", "ping_req", "nack", "relayed_ack", "gossip", "pull", "hearing"];
 
 /// Runs the bench.
 pub fn run() {
@@ -55,6 +56,7 @@ fn of_size(report: &mut Report, size: usize) {
     let length = Duration::from_secs(seconds);
     let Some(mut herd) = Herd::start(size) else { return };
     let mut row = |what: &str, unit: &str, values: Vec<f64>| {
+        println!("{size} members: {what}, {unit}: {values:.2?}");
         add(report, &format!("{size} members: {what}"), unit, values);
     };
 
@@ -230,7 +232,7 @@ impl Herd {
     fn rules(&self, rules: &str) {
         let text = format!(
             "table inet bench\nflush table inet bench\ntable inet bench {{ chain in {{ \
-             type filter hook input priority 0; policy accept;\n{rules}\n}} }}\n"
+             type filter hook input priority 0; policy accept;\n{rules}\n}}\n}}\n"
         );
         feed("ip", &["netns", "exec", self.net.name(), "nft", "-f", "-"], &text);
     }
@@ -337,7 +339,8 @@ impl Herd {
     }
 
     fn idle(&mut self, length: Duration) -> Idle {
-        thread::sleep(Duration::from_secs(10));
+        // The rumours of the start have been carried as often as they are.
+        thread::sleep(Duration::from_secs(60));
         let size = self.nodes.len();
         let before: Vec<_> =
             (0..size).map(|node| (Instant::now(), self.sent(node), self.cpu(node))).collect();

@@ -8,7 +8,8 @@
 //! 1. What a voter says of itself never counts for its centrality, and fewer rows than a quorum needs
 //!    say nothing.
 //! 2. A round trip or a loss is another one when it is far from the one told, or lastingly beside it.
-//! 3. One row of each voter is kept, one row sent to each in an interval at most.
+//! 3. One row of each voter is kept. Who is heard is told within an interval; how well, at most every
+//!    [`PAUSE`] intervals.
 
 use core::time::Duration;
 use ringrift_wire::{Hearing, MAX_ROW, Message, NodeId, VoterSetTag};
@@ -21,12 +22,16 @@ use crate::time::Instant;
 
 /// The word for a voter that is not heard.
 const SILENT: u8 = u8::MAX;
-/// The low bits of a word: which doubling of a quarter of a millisecond the round trip lies below.
+/// The low bits of a word: which doubling of [`UNIT`] the round trip lies below.
 const ROUND_TRIP: u8 = 0b0001_1111;
+/// The shortest round trip that is told apart: what is faster differs with the load of a machine.
+const UNIT: Duration = Duration::from_millis(4);
 /// Upper bounds of the classes of loss in permille, in the high three bits.
 const LOSSES: [u16; 6] = [50, 150, 300, 500, 750, 1_000];
 /// Reviews after which a word beside the one told is told.
 const LASTING: u32 = 8;
+/// Intervals between two sends because of another round trip or loss.
+const PAUSE: u32 = 30;
 /// How often a row is sent.
 const SENDS: u32 = 2;
 /// Upper bounds of the round trips of the buckets of centrality.
@@ -45,6 +50,10 @@ pub(super) struct Hearings {
     /// For how many reviews each word has lain beside the one told.
     beside: Vec<u32>,
     sends_left: u32,
+    /// Words changed that are not urgent.
+    changed: bool,
+    /// Before this only who is heard at all is told.
+    quiet_until: Instant,
     next_review: Instant,
     rows: BTreeMap<NodeId, (Instant, Vec<u8>)>,
     centrality: u8,
@@ -64,6 +73,8 @@ impl Hearings {
             voters,
             interval,
             sends_left: 0,
+            changed: false,
+            quiet_until: Instant::ZERO,
             next_review: Instant::ZERO,
             rows: BTreeMap::new(),
             centrality: 0,
@@ -78,7 +89,7 @@ impl Hearings {
         }
         self.next_review = now + self.interval;
         let longest = self.interval * u32::try_from(3 * self.voters.len()).unwrap_or(u32::MAX);
-        let mut changed = false;
+        let mut urgent = false;
         for (at, &voter) in self.voters.iter().enumerate() {
             let found = if voter == self.me {
                 0
@@ -90,12 +101,15 @@ impl Hearings {
             };
             *beside = if found == *told { 0 } else { beside.saturating_add(1) };
             if far(*told, found) || *beside >= LASTING {
-                (*told, *beside, changed) = (found, 0, true);
+                urgent |= (*told == SILENT) != (found == SILENT);
+                (*told, *beside, self.changed) = (found, 0, true);
             }
         }
         self.judge(membership);
-        if changed {
+        if urgent || (self.changed && now >= self.quiet_until) {
             self.sends_left = SENDS;
+            self.changed = false;
+            self.quiet_until = now + self.interval * PAUSE;
         }
         if self.sends_left == 0 {
             return None;
@@ -174,7 +188,7 @@ fn word(now: Instant, member: &Member, longest: Duration) -> u8 {
     if !recent || !there {
         return SILENT;
     }
-    let quarters = member.round_trip().map_or(0, |rtt| rtt.as_micros() / 250);
+    let quarters = member.round_trip().map_or(0, |rtt| rtt.as_micros() / UNIT.as_micros());
     let doubling = (u128::BITS - quarters.leading_zeros()).min(u32::from(ROUND_TRIP) - 1) as u8;
     let class = LOSSES.iter().filter(|&&bound| member.loss_permille > bound).count() as u8;
     class.min(5) << 5 | doubling
@@ -182,7 +196,7 @@ fn word(now: Instant, member: &Member, longest: Duration) -> u8 {
 
 /// The bound that the round trip lies below; `None` for one that is not heard.
 fn round_trip(word: u8) -> Option<Duration> {
-    (word != SILENT).then(|| Duration::from_micros(250 << u32::from(word & ROUND_TRIP).min(24)))
+    (word != SILENT).then(|| UNIT * (1 << u32::from(word & ROUND_TRIP).min(24)))
 }
 
 /// The bound in permille that the loss does not exceed.
@@ -205,8 +219,8 @@ mod tests {
     #[test]
     fn a_word_says_a_bound_of_the_round_trip_and_of_the_loss() {
         assert_eq!(round_trip(SILENT), None);
-        assert_eq!(round_trip(0), Some(Duration::from_micros(250)));
-        assert_eq!(round_trip(9), Some(Duration::from_millis(128)));
+        assert_eq!(round_trip(0), Some(Duration::from_millis(4)));
+        assert_eq!(round_trip(5), Some(Duration::from_millis(128)));
         assert_eq!((loss(9), loss(1 << 5 | 9), loss(5 << 5)), (50, 150, 1_000));
         for word in 0..=u8::MAX {
             let _any_word_of_a_peer = (round_trip(word), loss(word));
