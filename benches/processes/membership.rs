@@ -80,6 +80,7 @@ fn of_size(report: &mut Report, size: usize) {
     let (mut known, mut back) = (Vec::new(), Vec::new());
     for run in 0..runs {
         let victim = (run * 2 + 1) % size;
+        herd.renew_each(run);
         sleep_a_share(run, Duration::from_secs(1));
         herd.signal(victim, Signal::STOP);
         known.extend(herd.until_all_say(victim, "dead"));
@@ -92,6 +93,7 @@ fn of_size(report: &mut Report, size: usize) {
     let (mut known, mut back) = (Vec::new(), Vec::new());
     for run in 0..runs {
         let victim = (run * 3 + 2) % size;
+        herd.renew_each(run);
         sleep_a_share(run, Duration::from_secs(1));
         herd.cut(&[victim]);
         known.extend(herd.until_all_say(victim, "dead"));
@@ -212,6 +214,15 @@ impl Herd {
         let log = log.expect("a file");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.nodes[node] = Some(child.expect("the program starts"));
+    }
+
+    /// New processes before any of them returns a second time: that is put off, and measured below.
+    fn renew_each(&mut self, run: usize) {
+        if run.is_multiple_of(self.nodes.len()) {
+            (0..self.nodes.len()).for_each(|node| self.kill(node));
+            (0..self.nodes.len()).for_each(|node| self.spawn(node));
+            self.wait_settled();
+        }
     }
 
     fn pid(&self, node: usize) -> Pid {

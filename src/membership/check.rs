@@ -186,7 +186,10 @@ impl Membership {
 
     /// Accuses a member that has answered nothing since then, if that is evidence (invariants 1, 6).
     pub(super) fn accuse_silent(&mut self, now: Instant, id: NodeId, since: Instant) {
-        let patience = self.table.get(id).map_or(Duration::ZERO, Member::slowest_answer);
+        let patience = self
+            .table
+            .get(id)
+            .map_or(Duration::ZERO, |m| m.slowest_answer(self.params.probe_interval));
         let alone = self.params.probe_interval * ALONE_ACCUSE_INTERVALS;
         let silence = now.since(since);
         let answered = !self.has_others() || self.answers.control(id, since).is_some();
@@ -263,7 +266,7 @@ impl Membership {
         let suspicion = member.suspicion.as_ref()?;
         let pings = self.awareness.evidence(member.loss_permille);
         let check = self.checks.get(&id);
-        let slowest = member.slowest_answer() * 2;
+        let slowest = member.slowest_answer(self.params.probe_interval) * 2;
         let own_evidence =
             |check: &Check| check.sent > pings && suspicion.by().contains(&self.me.id);
         let factor = self.awareness.factor() * magnitude(self.size());

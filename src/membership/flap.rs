@@ -25,7 +25,7 @@ const FORGET_INTERVALS: u32 = 120;
 const FIRST_HOLD: u32 = 8;
 /// Intervals of the longest wait.
 const LONGEST_HOLD: u32 = 128;
-/// Intervals of silence that make a wait begin anew.
+/// Half intervals of silence that make a wait begin anew: it is asked each interval.
 const SILENCE: u32 = 3;
 /// Intervals within which returns are together.
 const TOGETHER: u32 = 2;
@@ -96,7 +96,7 @@ impl Membership {
             return;
         }
         let turns = u32::try_from(self.held.len().div_ceil(MAX_CALLS)).unwrap_or(u32::MAX);
-        let longest = self.params.probe_interval * SILENCE.saturating_mul(turns);
+        let longest = self.params.probe_interval / 2 * SILENCE.saturating_mul(turns);
         let Some(before) = self.table.get(id).cloned() else { return };
         let done = self.table.edit(id, |member| {
             let hold = member.returns.hold.as_mut()?;

@@ -164,6 +164,11 @@ pub struct Member {
     pub probes_failed: u64,
     /// Its answers that came after their round was over.
     pub late_answers: u64,
+    /// Slow answers since it last was fast again, those together counted once, and the last of them.
+    slow_answers: u32,
+    slow_at: Option<Instant>,
+    /// Fast answers in a row to questions asked after that.
+    fast_answers: u32,
     pub(super) round_trip: Option<RoundTrip>,
     /// The running accusation; present exactly while the member is suspect.
     pub(super) suspicion: Option<Box<Suspicion>>,
@@ -217,6 +222,9 @@ impl Member {
             probes_answered: 0,
             probes_failed: 0,
             late_answers: 0,
+            slow_answers: 0,
+            slow_at: None,
+            fast_answers: 0,
             round_trip: None,
             suspicion: None,
             buried_by: None,
@@ -272,8 +280,31 @@ impl Member {
     }
 
     /// How long its slowest answers take, by what this node has measured; zero while nothing is known.
-    pub(super) fn slowest_answer(&self) -> Duration {
-        self.round_trip.map_or(Duration::ZERO, RoundTrip::timeout)
+    /// One slow answer, as of a process that was stopped or has just started, counts little.
+    pub(super) fn slowest_answer(&self, interval: Duration) -> Duration {
+        let slowest = self.round_trip.map_or(Duration::ZERO, RoundTrip::timeout);
+        if self.slow_answers < 2 { slowest.min(interval) } else { slowest }
+    }
+
+    /// It answered a question asked at `asked`.
+    pub(super) fn add_answer(&mut self, now: Instant, asked: Instant, interval: Duration) {
+        let took = now.since(asked);
+        let slow_before = self.slow_at;
+        if took > interval / 2 {
+            // Those that come together have one cause.
+            if slow_before.is_none_or(|at| now.since(at) >= interval) {
+                self.slow_answers = self.slow_answers.saturating_add(1);
+                self.slow_at = Some(now);
+            }
+            self.fast_answers = 0;
+        } else if slow_before.is_some_and(|at| asked > at) {
+            self.fast_answers += 1;
+            if self.fast_answers >= 2 {
+                (self.slow_answers, self.slow_at, self.fast_answers) = (0, None, 0);
+                self.round_trip = Some(RoundTrip::first(took));
+            }
+        }
+        self.add_round_trip(took);
     }
 
     pub(super) fn add_round_trip(&mut self, took: Duration) {

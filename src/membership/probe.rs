@@ -371,11 +371,12 @@ impl Membership {
         let Some(waiting) = self.pings.take(ack.number) else { return };
         let took = now.since(waiting.sent);
         self.answers.note(sender, waiting.sent, took);
+        let interval = self.params.probe_interval;
         self.push(Output::RoundTrip { member: sender, took });
         let in_time = self.round.as_ref().is_some_and(|round| round.first_ping == ack.number);
         let late = !in_time && took > self.params.probe_interval / 2;
         self.table.edit(sender, |member| {
-            member.add_round_trip(took);
+            member.add_answer(now, waiting.sent, interval);
             if late {
                 // Its round was counted as lost, and was only slow.
                 member.late_answers += 1;
