@@ -59,6 +59,11 @@ pub trait Machine {
 
     /// What it says of itself.
     fn status(&self, now: Instant) -> Status;
+
+    /// Whether, told to stop, it has said its last word.
+    fn has_left(&self) -> bool {
+        true
+    }
 }
 
 impl Machine for Node {
@@ -76,6 +81,10 @@ impl Machine for Node {
 
     fn status(&self, now: Instant) -> Status {
         Self::status(self, now)
+    }
+
+    fn has_left(&self) -> bool {
+        Self::has_left(self)
     }
 }
 
@@ -264,7 +273,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.stopping_since.is_some_and(|since| {
-            let waiting = self.writing > 0 || !self.refused.is_empty();
+            let waiting = self.writing > 0 || !self.refused.is_empty() || !self.machine.has_left();
             !waiting || self.clock.now().since(since) >= STOP_GRACE
         })
     }
@@ -407,6 +416,7 @@ const fn changes_leadership(output: &Output) -> bool {
             | Elect::PromiseReleased { .. }
             | Elect::RecordAdopted { .. }
             | Elect::VoterSetMismatch { .. }
+            | Elect::HandoverEnded { .. }
             | Elect::StoreHealth { .. } => false,
         },
         // Members come and go without a change of leader, and in a large cluster often.

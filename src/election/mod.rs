@@ -17,7 +17,11 @@ mod farewell;
 mod follow;
 pub mod genesis;
 mod handle;
+mod handover;
 mod history;
+mod invited;
+#[cfg(test)]
+mod lab;
 pub mod lease;
 mod operator;
 mod params;
@@ -25,6 +29,7 @@ mod priority;
 mod pursue;
 pub mod quorum;
 pub mod record;
+mod takeover;
 mod timers;
 mod trigger;
 mod voters;
@@ -35,9 +40,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use event::{ElectionCause, Event, LossCause};
 pub use follow::Known;
+pub use handover::HandoverOutcome;
 pub use history::{Ballot, History, PastElection};
 pub use params::{Hysteresis, Params, Place};
 pub use quorum::VoterSet;
+pub use takeover::{Takeover, TakeoverBlock};
 pub use trigger::Reply;
 pub use voters::{Standing, Voter, Voters};
 
@@ -111,7 +118,7 @@ pub enum Output {
         /// How long it took.
         took: Duration,
     },
-    /// The answer to a trigger.
+    /// The answer to a command.
     Reply {
         /// The number of the command.
         number: u64,
@@ -129,6 +136,7 @@ struct Upkeep {
     retry_gap: Duration,
     silent: BTreeSet<NodeId>,
     raise: Option<Raise>,
+    rivals: takeover::Rivals,
     since: Instant,
 }
 
@@ -172,6 +180,12 @@ pub struct Machine {
     upkeep: Option<Upkeep>,
     deferred: BTreeMap<NodeId, Deferred>,
     pending: Option<trigger::Pending>,
+    handover: Option<handover::Handover>,
+    invited: Option<invited::Invited>,
+    draining: Option<operator::Draining>,
+    takeovers: takeover::Takeovers,
+    /// This leader looks for a successor of its own accord no earlier than this.
+    next_move: Instant,
     /// Why there is no leader, when there is none.
     vacancy: ElectionCause,
     /// A worse voter was told `better`: this one owes it an attempt until then.
@@ -182,6 +196,8 @@ pub struct Machine {
     quiet_until: Instant,
     /// Ranks last until this.
     last_until: Instant,
+    /// Gave the lead up on request, and ranks last until this.
+    blocked_until: Instant,
     failures: u32,
     /// Bucket of what the other voters say of their reach of this one.
     centrality: u8,
@@ -224,11 +240,17 @@ impl Machine {
             upkeep: None,
             deferred: BTreeMap::new(),
             pending: None,
+            handover: None,
+            invited: None,
+            draining: None,
+            takeovers: takeover::Takeovers::default(),
+            next_move: Instant::ZERO,
             vacancy: ElectionCause::NoLeader,
             nudged_until: Instant::ZERO,
             unheard_until: Instant::ZERO,
             quiet_until: Instant::ZERO,
             last_until: Instant::ZERO,
+            blocked_until: Instant::ZERO,
             failures: 0,
             centrality: 0,
             losses: VecDeque::new(),
@@ -299,8 +321,18 @@ impl Machine {
         self.settle(now);
     }
 
-    /// The process is about to end: leads no more, votes no more, frees whom it can.
+    /// The process is about to end: stands no more, and hands the lead over. A leader may lead on
+    /// until then, for less than half a second ([`Machine::leads`]).
     pub fn stop(&mut self, now: Instant) {
+        self.stopping = true;
+        self.expire(now);
+        self.hand_over(now, LossCause::Stopped, None, None);
+        self.abandon(now, "yielded");
+        self.settle(now);
+    }
+
+    /// The process must not speak again: leads no more, stands no more, frees whom it can.
+    pub fn halt(&mut self, now: Instant) {
         self.stopping = true;
         self.resign(now, LossCause::Stopped);
         self.abandon(now, "yielded");

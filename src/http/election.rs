@@ -156,6 +156,10 @@ pub(super) fn triggered(reply: &Reply, reason: &str, node: &str) -> Answer {
             }),
         ),
         Reply::Refused { code, why } => not_accepted(StatusCode::CONFLICT, code, why),
+        // A trigger is never answered so.
+        Reply::Done { .. } | Reply::NotLeader { .. } => {
+            not_accepted(StatusCode::CONFLICT, "NOT_LEADER", "ask /election/status")
+        }
     }
 }
 
