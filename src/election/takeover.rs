@@ -6,7 +6,7 @@
 //!
 //! 1. Between two takeovers lies `takeover_every` at least; twice as long after each that did not last,
 //!    up to an hour.
-//! 2. A voter that is not better at one heartbeat has not been better before.
+//! 2. A voter that at one heartbeat is not better, or does not acknowledge, has not been better before.
 
 use ::core::time::Duration;
 use ringrift_wire::NodeId;
@@ -142,6 +142,8 @@ impl Machine {
             rival.acknowledged =
                 if rival.present { rival.acknowledged.saturating_add(1) } else { 0 };
             rival.present = false;
+            // Whoever is not there cannot be better.
+            let better = better && rival.acknowledged > 0;
             rival.better_since = better.then(|| rival.better_since.unwrap_or(now));
         }
     }
@@ -194,3 +196,6 @@ impl Machine {
         (takeover.blocked_by == TakeoverBlock::UnderWay).then_some(takeover.candidate)
     }
 }
+
+#[cfg(test)]
+mod tests;

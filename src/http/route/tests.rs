@@ -424,7 +424,7 @@ fn a_wrong_method_is_405_with_allow() {
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{uri}");
             assert_eq!(answer.headers[header::ALLOW], "POST");
         }
-        assert_eq!(judge(Method::POST, uri), Ok(Wish::Act(Deed::Trigger)));
+        assert!(matches!(judge(Method::POST, uri), Ok(Wish::Act(_))));
     }
 }
 
