@@ -76,9 +76,8 @@ pub(super) fn request(
         .map_err(GetError::Connect)?;
     // A node may take its time to do what it is asked for.
     let timeout = if *method == Method::GET { TIMEOUT } else { TIMEOUT * 3 };
-    let answer = async {
-        tokio::time::timeout(timeout, exchange(base, method, path, body, token)).await
-    };
+    let answer =
+        async { tokio::time::timeout(timeout, exchange(base, method, path, body, token)).await };
     runtime.block_on(answer).map_err(|_| GetError::Timeout)?
 }
 

@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn an_answer_says_who_leads_now() {
-        let said = json!({"accepted": true, "node_id": "a", "leader_id": "b", "term": 7, "note": null});
+        let said =
+            json!({"accepted": true, "node_id": "a", "leader_id": "b", "term": 7, "note": null});
         assert_eq!(told(Verb::StepDown, &said), "b leads in term 7\n");
         assert_eq!(told(Verb::Drain, &said), "a is drained; b leads in term 7\n");
         assert_eq!(told(Verb::Resume, &said), "a may lead again; b leads in term 7\n");
@@ -193,7 +194,8 @@ mod tests {
         assert_eq!(told(Verb::Transfer, &nobody), "no leader is known yet after term 6\nnote: x\n");
         let started = json!({"node_id": "a", "started": true, "term": 6});
         assert_eq!(told(Verb::Trigger, &started), "a started an election above term 6\n");
-        let none = json!({"node_id": "a", "started": false, "reason": "election_already_in_progress"});
+        let none =
+            json!({"node_id": "a", "started": false, "reason": "election_already_in_progress"});
         assert!(told(Verb::Trigger, &none).contains("election_already_in_progress"));
     }
 

@@ -8,7 +8,7 @@ use ringrift_wire::{
 
 use super::core::{Counted, MAX_LEASE_RATIO, micros};
 use super::follow::Known;
-use super::{Ballot, Deferred, Event, LossCause, Machine, Raise};
+use super::{Ballot, Deferred, Event, LossCause, Machine, Raise, Said};
 use crate::time::Instant;
 
 impl Machine {
@@ -19,6 +19,9 @@ impl Machine {
         self.expire(now);
         self.unheard_until = Instant::ZERO;
         self.repeat_farewell(from);
+        if let (Some(said), Some(voter)) = (Said::of(message), self.voters.get_mut(from)) {
+            voter.said = Some((now, said));
+        }
         match message {
             Message::Canvass(asked) => self.on_canvass(now, from, nonce, asked),
             Message::CanvassReply(reply) => self.on_canvass_reply(now, from, reply),

@@ -29,6 +29,7 @@ mod priority;
 mod pursue;
 pub mod quorum;
 pub mod record;
+mod said;
 mod takeover;
 mod timers;
 mod trigger;
@@ -44,6 +45,7 @@ pub use handover::HandoverOutcome;
 pub use history::{Ballot, History, PastElection};
 pub use params::{Hysteresis, Params, Place};
 pub use quorum::VoterSet;
+pub use said::{Said, word as refusal_word};
 pub use takeover::{Takeover, TakeoverBlock};
 pub use trigger::Reply;
 pub use voters::{Standing, Voter, Voters};
@@ -209,6 +211,7 @@ pub struct Machine {
     stopping: bool,
     number: u64,
     announced: Option<NodeId>,
+    announced_term: Option<u64>,
     counted_term: u64,
     history: History,
     counters: Counters,
@@ -262,6 +265,7 @@ impl Machine {
             // No report to a question of an earlier process may seem to answer one of this.
             number: setup.boot.nonce,
             announced: None,
+            announced_term: None,
             counted_term,
             history: History::default(),
             counters: Counters::default(),
@@ -428,6 +432,12 @@ impl Machine {
     #[must_use]
     pub const fn is_stopping(&self) -> bool {
         self.stopping
+    }
+
+    /// Until when this voter ranks last because it gave the lead up on request.
+    #[must_use]
+    pub const fn blocked_until(&self) -> Instant {
+        self.blocked_until
     }
 
     // ---- Time -------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ impl Machine {
         vacancy: ElectionCause,
     ) {
         self.notify(Event::LeadershipLost { term, cause });
+        self.history.ended(term, now, cause.as_str());
         self.drain_core();
         self.upkeep = None;
         self.vacancy = vacancy;
@@ -438,7 +439,15 @@ impl Machine {
             votes.entry(id).or_insert(Ballot::Silent);
         }
         let cause = cause.as_str();
-        self.history.note(PastElection { term, cause, winner, started_at, took, votes });
+        self.history.note(PastElection {
+            term,
+            cause,
+            winner,
+            started_at,
+            took,
+            ended: None,
+            votes,
+        });
     }
 
     // ---- Telling ------------------------------------------------------------------------------
@@ -453,7 +462,11 @@ impl Machine {
         if leader == self.announced {
             return;
         }
+        if let Some(term) = self.announced_term.take() {
+            self.history.ended(term, now, self.vacancy.as_str());
+        }
         self.announced = leader;
+        self.announced_term = leader.map(|_| term);
         if let Some(winner) = leader {
             self.counters.leader_changes += 1;
             self.takeovers.led_by(now, winner, self.setup.params.hysteresis.takeover_every);
@@ -465,6 +478,7 @@ impl Machine {
                     winner: leader,
                     started_at: now,
                     took: Duration::ZERO,
+                    ended: None,
                     votes: BTreeMap::new(),
                 });
             }

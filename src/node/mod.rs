@@ -20,6 +20,7 @@ mod hearing;
 mod io;
 mod report;
 pub mod status;
+mod why;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -32,6 +33,7 @@ pub use crate::time::Deadline;
 pub use event::Event;
 pub use io::{Command, Input, Output, Params, Peer, Persisted};
 pub use status::Status;
+pub use why::Why;
 
 use self::beacons::Beacons;
 use self::hearing::Hearings;
