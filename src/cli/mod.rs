@@ -10,6 +10,7 @@ mod get;
 pub mod operator;
 pub mod run;
 pub mod status;
+mod why;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
