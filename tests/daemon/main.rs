@@ -11,6 +11,7 @@ mod exits;
 mod garbage;
 mod handover;
 mod judge;
+mod operators;
 mod restarts;
 mod runbook;
 #[expect(dead_code, reason = "tests/netns uses the rest")]
