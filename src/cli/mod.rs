@@ -7,6 +7,7 @@ pub mod check;
 pub mod cluster;
 pub mod exit;
 mod get;
+pub mod keygen;
 pub mod run;
 pub mod status;
 
@@ -59,6 +60,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Print a new key for sealed gossip (`gossip.key_file`)
+    Keygen,
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
@@ -77,6 +80,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
         Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
+        Command::Keygen => keygen::run().and_then(|text| print(&text)),
     };
     match done {
         Ok(()) => Exit::Success,

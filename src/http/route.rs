@@ -36,16 +36,19 @@ pub(super) enum Page {
 pub(super) enum Deed {
     /// A fresh election.
     Trigger,
+    /// The key ring is read again.
+    ReloadKeys,
 }
 
 /// Every path and what it stands for; `/status` as it is without a query.
-const ROUTES: [(&str, Wish); 10] = [
+const ROUTES: [(&str, Wish); 11] = [
     ("/health", Wish::Tell(Page::Health)),
     ("/ready", Wish::Tell(Page::Ready)),
     ("/status", Wish::Tell(Page::Status { alive_only: true })),
     ("/election/status", Wish::Tell(Page::Election)),
     ("/election/trigger", Wish::Act(Deed::Trigger)),
     ("/election/start", Wish::Act(Deed::Trigger)),
+    ("/keys/reload", Wish::Act(Deed::ReloadKeys)),
     ("/leader", Wish::Tell(Page::Leader)),
     ("/members", Wish::Tell(Page::Members)),
     ("/metrics", Wish::Tell(Page::Metrics)),

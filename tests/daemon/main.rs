@@ -12,6 +12,7 @@ mod garbage;
 mod judge;
 mod restarts;
 mod runbook;
+mod sealing;
 #[expect(dead_code, reason = "tests/netns uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;
