@@ -15,9 +15,7 @@
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
-use ringrift_wire::{
-    Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, decode, encode,
-};
+use ringrift_wire::{Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -28,6 +26,7 @@ use tracing::{debug, error, trace, warn};
 use super::Error;
 use super::clock::Clock;
 use super::peers::Names;
+use super::sealing::Sealing;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
 use crate::election::Event as Elect;
@@ -134,6 +133,7 @@ pub struct Engine<M, S, C> {
     clock: C,
     speaker: Speaker,
     outside: Outside,
+    sealing: Sealing,
     buffer: [u8; MAX_DATAGRAM],
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
     commands: u64,
@@ -160,6 +160,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             clock,
             speaker,
             outside,
+            sealing: Sealing::default(),
             buffer: [0; MAX_DATAGRAM],
             replies: BTreeMap::new(),
             commands: 0,
@@ -171,6 +172,11 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             stopping_since: None,
             end: None,
         }
+    }
+
+    /// The sealing of datagrams; without a key until it is given one.
+    pub const fn sealing(&mut self) -> &mut Sealing {
+        &mut self.sealing
     }
 
     /// What is due: the machine's deadline, answers of a full queue, the status. Once a turn.
@@ -212,11 +218,11 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
     }
 
-    /// Decodes a datagram, or counts why it is none.
+    /// Decodes a datagram, or counts why it is none. The buffer holds nothing of use afterwards.
     #[must_use]
-    pub fn decode(&self, datagram: &[u8], from: SocketAddr) -> Option<Envelope> {
+    pub fn decode(&mut self, datagram: &mut [u8], from: SocketAddr) -> Option<Envelope> {
         let traffic = &self.outside.metrics.traffic;
-        match decode(datagram, self.speaker.cluster_tag) {
+        match self.sealing.read(datagram, self.speaker.cluster_tag) {
             Ok(envelope) => {
                 traffic.received(kind_index(envelope.message.kind()), datagram.len());
                 trace!(%from, kind = envelope.message.kind().as_str(), "received");
@@ -365,7 +371,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let kind = message.kind();
         let Speaker { id, boot, cluster_tag } = self.speaker;
         let envelope = Envelope { sender: id, boot, message };
-        let length = match encode(&envelope, cluster_tag, &mut self.buffer) {
+        let encoded = encode(&envelope, cluster_tag, &mut self.buffer);
+        let closed = encoded.and_then(|length| self.sealing.close(&mut self.buffer, length));
+        let length = match closed {
             Ok(length) => length,
             Err(error) => {
                 self.outside.metrics.traffic.unsent();

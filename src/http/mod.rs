@@ -9,6 +9,7 @@
 //! | `POST /election/trigger`, `POST /election/start` | holds a fresh election |
 //! | `POST /election/step_down`, `POST /election/transfer` | hands the lead over, to the best or to a named voter |
 //! | `POST /election/drain`, `POST /election/resume` | refuses to lead until resumed |
+//! | `POST /keys/reload` | reads the key ring of sealed gossip again |
 //! | `GET /leader` | 200 on the leader while its lease runs, else 503 |
 //! | `GET /members` | the member table |
 //! | `GET /metrics`, `GET /metrics/prometheus` | the numbers, for Prometheus |
@@ -52,7 +53,7 @@ use crate::node::{Command, Reply, Status};
 use crate::telemetry::Metrics;
 use crate::time::Instant;
 
-pub use facts::Facts;
+pub use facts::{Facts, Keys};
 pub use route::routes;
 pub use server::{Handle, spawn};
 
@@ -61,6 +62,9 @@ pub const MAX_BODY: usize = 64 * 1024;
 
 /// A command for the node and where its answer is awaited.
 pub type Request = (Command, oneshot::Sender<Reply>);
+
+/// Where the outcome of reading the keys again is awaited: what is in use, or why it stays as it was.
+pub type ReloadRequest = oneshot::Sender<Result<Keys, String>>;
 
 /// What the server shares with the driver.
 #[derive(Clone, Debug)]
@@ -77,6 +81,8 @@ pub struct Shared {
     pub facts: Arc<Facts>,
     /// The way to the node; a full queue is answered with 503.
     pub commands: mpsc::Sender<Request>,
+    /// The way to those who read the keys again.
+    pub reloads: mpsc::Sender<ReloadRequest>,
 }
 
 /// What a client may use up.

@@ -233,8 +233,8 @@ impl Server {
 
     async fn act(&self, deed: Deed, body: &[u8]) -> Answer {
         match deed {
-            Deed::StepDown | Deed::Transfer | Deed::Drain | Deed::Resume => {
-                let command = match verbs::command(deed, body) {
+            Deed::Move(verb) => {
+                let command = match verbs::command(verb, body) {
                     Ok(command) => command,
                     Err(answer) => return answer,
                 };
@@ -258,6 +258,24 @@ impl Server {
                         election::not_accepted(StatusCode::SERVICE_UNAVAILABLE, code, why)
                     }
                 }
+            }
+            Deed::ReloadKeys => self.reload_keys().await,
+        }
+    }
+
+    async fn reload_keys(&self) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.shared.reloads.try_send(answer);
+        let outcome = match asked {
+            Ok(()) => timeout(self.limits.command, answered).await.ok().and_then(Result::ok),
+            Err(_) => None,
+        };
+        match outcome {
+            Some(Ok(keys)) => Answer::json(StatusCode::OK, &keys.to_value()),
+            Some(Err(why)) => Answer::error(StatusCode::CONFLICT, "KEYS_UNCHANGED", why),
+            None => {
+                let why = "the keys are not read now; see the log, and try again";
+                Answer::error(StatusCode::SERVICE_UNAVAILABLE, "BUSY", why)
             }
         }
     }

@@ -6,7 +6,7 @@ use ringrift_wire::{Boot, NodeId, Priority, VoterSetTag};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::{self, Config, Host, HostPriority};
+use crate::config::{self, Config, Gossip, Host, HostPriority};
 use crate::node::Status;
 use crate::node::status::{
     Ballot, Counters, Health, KnownLeader, Lease, MemberStatus, PastElection, PromiseStatus, Role,
@@ -78,7 +78,7 @@ pub(crate) fn config() -> Config {
             open: false,
             max_members: 5_000,
         },
-        key_file: None,
+        gossip: Gossip::default(),
         http: config::Http { port: None, bind: None },
         hosts: names.zip(1..).map(|(name, order)| (id(name), host(name, order))).collect(),
         data_dir: None,

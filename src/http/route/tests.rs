@@ -86,7 +86,7 @@ fn status_has_every_field_in_order_and_of_its_type() {
         election_state =leading|=electing|=following|=waiting, election_count int,
         leader_changes int, version str, uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
-        config_version {{}}, network {{}}, partition {{}}, warnings []"
+        config_version {{}}, network {{}}, partition {{}}, gossip {{}}, warnings []"
     );
     let voter = format!(
         "alive bool, is_self bool, address str, state {STATE}, priority int,
@@ -424,7 +424,7 @@ fn a_wrong_method_is_405_with_allow() {
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{uri}");
             assert_eq!(answer.headers[header::ALLOW], "POST");
         }
-        assert!(matches!(judge(Method::POST, uri), Ok(Wish::Act(_))));
+        assert!(matches!(judge(Method::POST, uri), Ok(Wish::Act(_))), "{uri}");
     }
 }
 
