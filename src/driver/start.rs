@@ -144,7 +144,8 @@ fn start(plan: Plan) -> Result<(), Error> {
         let _inside = runtime.enter();
         Signals::listen().map_err(Error::Descriptor)?
     };
-    let server = http::spawn(vec![listener], shared, Limits::default());
+    let (events, tap) = http::feed();
+    let server = http::spawn(vec![listener], shared, tap, Limits::default());
     let server = server.map_err(Error::Descriptor)?;
 
     let done = runtime.block_on(async {
@@ -154,7 +155,7 @@ fn start(plan: Plan) -> Result<(), Error> {
         let speaks_to = move |address| reach.speaks_to(address);
         let names = peers::spawn(names, SystemResolver, speaks_to, &found);
         let speaker = Speaker { id: me, boot, cluster_tag: tag };
-        let outside = Outside { status, metrics, storage, names };
+        let outside = Outside { status, metrics, storage, names, events };
         let engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
         serve(engine, socket, clock, Sources { stored, commands, resolved, signals }).await
     });

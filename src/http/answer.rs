@@ -84,6 +84,13 @@ impl Present<'_> {
         self.view.now.since(moment)
     }
 
+    /// Where the HTTP server of the leader is, `host:port`; `None` without a leader.
+    pub(super) fn leader_address(&self) -> Option<String> {
+        let leader = self.view.leader?;
+        let gossip = self.view.status.member(leader).and_then(|member| member.address);
+        Some(self.facts.http_address(leader, gossip.unwrap_or(self.facts.address)))
+    }
+
     /// Why there is no leader; `None` while there is one.
     pub(super) fn no_leader_reason(&self) -> Option<&str> {
         match self.view.leader {

@@ -50,10 +50,7 @@ pub(super) fn ready(present: &Present<'_>) -> Answer {
 /// HTTP server of the leader is, comes with every answer while a leader is known.
 pub(super) fn leader(present: &Present<'_>) -> Answer {
     let view = &present.view;
-    let address = view.leader.map(|leader| {
-        let gossip = view.status.member(leader).and_then(|member| member.address);
-        present.facts.http_address(leader, gossip.unwrap_or(present.facts.address))
-    });
+    let address = present.leader_address();
     let told = |answer: Answer| {
         let value = address.as_deref().and_then(|address| HeaderValue::from_str(address).ok());
         match value {

@@ -15,6 +15,8 @@ use crate::telemetry::{Metrics, metrics};
 pub(super) enum Wish {
     /// To be told something.
     Tell(Page),
+    /// To be told what happens, as it happens.
+    Follow,
     /// To have something done.
     Act(Deed),
 }
@@ -39,7 +41,7 @@ pub(super) enum Deed {
 }
 
 /// Every path and what it stands for; `/status` as it is without a query.
-const ROUTES: [(&str, Wish); 10] = [
+const ROUTES: [(&str, Wish); 11] = [
     ("/health", Wish::Tell(Page::Health)),
     ("/ready", Wish::Tell(Page::Ready)),
     ("/status", Wish::Tell(Page::Status { alive_only: true })),
@@ -48,6 +50,7 @@ const ROUTES: [(&str, Wish); 10] = [
     ("/election/start", Wish::Act(Deed::Trigger)),
     ("/leader", Wish::Tell(Page::Leader)),
     ("/members", Wish::Tell(Page::Members)),
+    ("/events", Wish::Follow),
     ("/metrics", Wish::Tell(Page::Metrics)),
     ("/metrics/prometheus", Wish::Tell(Page::Metrics)),
 ];
@@ -55,7 +58,7 @@ const ROUTES: [(&str, Wish); 10] = [
 /// Every route that is served: method and path.
 pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROUTES.iter().map(|(path, wish)| match wish {
-        Wish::Tell(_) => ("GET", *path),
+        Wish::Tell(_) | Wish::Follow => ("GET", *path),
         Wish::Act(_) => ("POST", *path),
     })
 }
@@ -70,11 +73,11 @@ pub(super) fn wish(parts: &Parts, ends: Ends, facts: &Facts) -> Result<Wish, Ans
         return Err(Answer::error(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such page"));
     };
     match wish {
-        Wish::Tell(page) => {
+        Wish::Tell(_) | Wish::Follow => {
             if parts.method != Method::GET && parts.method != Method::HEAD {
                 return Err(wrong_method("GET, HEAD"));
             }
-            if let Page::Status { .. } = page {
+            if let Wish::Tell(Page::Status { .. }) = wish {
                 let alive_only = alive_only(parts.uri.query().unwrap_or_default())?;
                 return Ok(Wish::Tell(Page::Status { alive_only }));
             }

@@ -25,7 +25,7 @@ fn get_at(status: &Status, uri: &str, now: crate::time::Instant) -> Answer {
     let facts = facts_of(status);
     match wish(&head(Method::GET, uri, &[]), ends(), &facts) {
         Ok(Wish::Tell(page)) => tell(page, &present_at(status, &facts, now), &numbers(status)),
-        Ok(Wish::Act(deed)) => panic!("{uri} does {deed:?}"),
+        Ok(asked) => panic!("{uri} asks for {asked:?}"),
         Err(answer) => answer,
     }
 }

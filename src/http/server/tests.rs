@@ -1,7 +1,10 @@
 //! The server on real sockets: keep-alive, limits, slow clients.
 
+mod events;
+
 use super::*;
 use crate::http::fixtures::{facts, wall};
+use crate::http::{Feed, feed};
 use crate::telemetry::Metrics;
 use crate::telemetry::fixtures::{self, NOW};
 use arc_swap::ArcSwap;
@@ -16,13 +19,22 @@ const FOREVER: Duration = Duration::from_secs(3_600);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn unlimited() -> Limits {
-    Limits { connections: 8, head: FOREVER, body: FOREVER, command: FOREVER, exchange: FOREVER }
+    Limits {
+        connections: 8,
+        head: FOREVER,
+        body: FOREVER,
+        command: FOREVER,
+        exchange: FOREVER,
+        readers: 4,
+        keep_alive: FOREVER,
+    }
 }
 
 struct Running {
     handle: Handle,
     commands: mpsc::Receiver<super::super::Request>,
     status: Arc<ArcSwap<crate::node::Status>>,
+    feed: Feed,
 }
 
 fn start(limits: Limits) -> Running {
@@ -34,9 +46,10 @@ fn start(limits: Limits) -> Running {
     let (sender, commands) = mpsc::channel(1);
     let shared =
         Shared { status: Arc::clone(&status), now: || NOW, wall, metrics, facts, commands: sender };
+    let (feed, tap) = feed();
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let handle = spawn(vec![listener], shared, limits).unwrap();
-    Running { handle, commands, status }
+    let handle = spawn(vec![listener], shared, tap, limits).unwrap();
+    Running { handle, commands, status, feed }
 }
 
 struct Client(net::TcpStream);
