@@ -46,17 +46,20 @@ pub(super) fn ready(present: &Present<'_>) -> Answer {
 
 /// `GET /leader`: 200 from the node that leads now, and from no other.
 ///
-/// `X-Leader-Term` and `X-Lease-Remaining-Ms` come with the 200 only; `X-Leader-Address`, where the
-/// HTTP server of the leader is, comes with every answer while a leader is known.
+/// `X-Leader-Term` and `X-Lease-Remaining-Ms` come with the 200 only; `X-Leader-Id` and
+/// `X-Leader-Address`, where its HTTP server is, come with every answer while a leader is known.
 pub(super) fn leader(present: &Present<'_>) -> Answer {
     let view = &present.view;
     let address = present.leader_address();
+    let id = view.leader.map(|leader| leader.as_str().to_owned());
+    let headers = [("x-leader-id", id), ("x-leader-address", address.clone())];
     let told = |answer: Answer| {
-        let value = address.as_deref().and_then(|address| HeaderValue::from_str(address).ok());
-        match value {
-            Some(value) => answer.with(HeaderName::from_static("x-leader-address"), value),
-            None => answer,
-        }
+        headers.iter().fold(answer, |answer, (name, value)| {
+            match value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                Some(value) => answer.with(HeaderName::from_static(name), value),
+                None => answer,
+            }
+        })
     };
     let known = json!({
         "leader_id": name(view.leader),

@@ -275,6 +275,8 @@ fn leader_answers_200_with_term_and_lease_only_on_the_leader() {
         assert_eq!(body["address"] == "100.64.0.1:8770", known);
         let header = answer.headers.get("x-leader-address").map(|it| it.as_bytes());
         assert_eq!(header, known.then_some(&b"100.64.0.1:8770"[..]));
+        let header = answer.headers.get("x-leader-id").map(|it| it.as_bytes());
+        assert_eq!(header, known.then_some(&b"nebius-backbone-1"[..]));
     }
 }
 
