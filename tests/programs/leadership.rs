@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::cluster::{Cluster, PORT};
 use crate::support::{NAMES, wait_for};
@@ -45,7 +46,8 @@ impl Judge {
                         }
                     }
                 }
-                thread::yield_now();
+                // Others need the processor, too.
+                thread::sleep(Duration::from_millis(1));
             }
             wrongs
         });
