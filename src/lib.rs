@@ -44,3 +44,8 @@ pub mod node;
 pub mod rng;
 pub mod telemetry;
 pub mod time;
+
+/// The README, whose Rust is compiled with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
