@@ -9,8 +9,11 @@ use crate::support::process::Process;
 use crate::support::{NAMES, wait_for};
 use crate::{ALL, five};
 
+/// Types a command at a cluster and judges what it says.
+type Trial = fn(&Cluster, &str);
+
 /// What each command is tried by.
-const TRIED: [(&str, fn(&Cluster, &str)); 6] = [
+const TRIED: [(&str, Trial); 6] = [
     ("curl -fsS http://localhost:8770/leader", asks_for_the_leader),
     ("curl -sI http://localhost:8770/leader | grep -i '^x-'", asks_for_headers),
     ("curl -s http://localhost:8770/leader | jq -r '.address'", asks_for_the_address),
