@@ -42,6 +42,12 @@ fn start() -> Handle {
             let _ = reply.send(Reply::AlreadyInProgress);
         }
     });
+    let (reloads, mut reloading) = mpsc::channel::<http::ReloadRequest>(1);
+    thread::spawn(move || {
+        while let Some(reply) = reloading.blocking_recv() {
+            let _ = reply.send(Err("no keys".to_owned()));
+        }
+    });
     let metrics = Metrics::new(me, &config, &["ping"], &["magic"], None).expect("metrics");
     let facts = Facts {
         node: me,
@@ -50,6 +56,8 @@ fn start() -> Handle {
         http_port: 8_770,
         data_dir: PathBuf::from("/"),
         warnings: Vec::new(),
+        keys: Arc::default(),
+        token: None,
     };
     let shared = Shared {
         status: Arc::new(ArcSwap::from_pointee(node.status(now))),
@@ -58,6 +66,7 @@ fn start() -> Handle {
         metrics: Arc::new(metrics),
         facts: Arc::new(facts),
         commands,
+        reloads,
     };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     // An answer that goes on has no end to wait for.

@@ -63,6 +63,12 @@ pub(super) struct Present<'a> {
 }
 
 impl Present<'_> {
+    /// Where a node answers HTTP.
+    pub(super) fn http_address(&self, id: NodeId) -> String {
+        let gossip = self.view.status.member(id).and_then(|member| member.address);
+        self.facts.http_address(id, gossip.unwrap_or(self.facts.address))
+    }
+
     /// The present in RFC 3339, UTC.
     pub(super) fn timestamp(&self) -> String {
         rfc3339(self.wall)
@@ -86,9 +92,7 @@ impl Present<'_> {
 
     /// Where the HTTP server of the leader is, `host:port`; `None` without a leader.
     pub(super) fn leader_address(&self) -> Option<String> {
-        let leader = self.view.leader?;
-        let gossip = self.view.status.member(leader).and_then(|member| member.address);
-        Some(self.facts.http_address(leader, gossip.unwrap_or(self.facts.address)))
+        self.view.leader.map(|leader| self.http_address(leader))
     }
 
     /// Why there is no leader; `None` while there is one.

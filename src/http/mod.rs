@@ -7,6 +7,9 @@
 //! | `GET /status` | everything; `?alive_only=false` lists the unreachable peers too |
 //! | `GET /election/status` | voters, lease, promise, priority order, past elections |
 //! | `POST /election/trigger`, `POST /election/start` | holds a fresh election |
+//! | `POST /election/step_down`, `POST /election/transfer` | hands the lead over, to the best or to a named voter |
+//! | `POST /election/drain`, `POST /election/resume` | refuses to lead until resumed |
+//! | `POST /keys/reload` | reads the key ring of sealed gossip again |
 //! | `GET /leader` | 200 on the leader while its lease runs, else 503 |
 //! | `GET /members` | the member table |
 //! | `GET /events` | what happens, as it happens: server-sent events, resumable |
@@ -44,6 +47,7 @@ mod ring;
 mod route;
 mod server;
 mod status;
+mod verbs;
 
 use arc_swap::ArcSwap;
 use core::time::Duration;
@@ -55,7 +59,7 @@ use crate::node::{Command, Reply, Status};
 use crate::telemetry::Metrics;
 use crate::time::Instant;
 
-pub use facts::Facts;
+pub use facts::{Facts, Keys};
 pub use feed::{Feed, Tap, feed};
 pub use route::routes;
 pub use server::{Handle, spawn};
@@ -65,6 +69,9 @@ pub const MAX_BODY: usize = 64 * 1024;
 
 /// A command for the node and where its answer is awaited.
 pub type Request = (Command, oneshot::Sender<Reply>);
+
+/// Where the outcome of reading the keys again is awaited: what is in use, or why it stays as it was.
+pub type ReloadRequest = oneshot::Sender<Result<Keys, String>>;
 
 /// What the server shares with the driver.
 #[derive(Clone, Debug)]
@@ -81,6 +88,8 @@ pub struct Shared {
     pub facts: Arc<Facts>,
     /// The way to the node; a full queue is answered with 503.
     pub commands: mpsc::Sender<Request>,
+    /// The way to those who read the keys again.
+    pub reloads: mpsc::Sender<ReloadRequest>,
 }
 
 /// What a client may use up.

@@ -7,6 +7,7 @@ use hyper::{Method, StatusCode};
 use super::answer::{Answer, Present};
 use super::facts::Facts;
 use super::guard::{self, Ends};
+use super::verbs::Verb;
 use super::{election, members, probes, status};
 use crate::telemetry::{Metrics, metrics};
 
@@ -38,16 +39,25 @@ pub(super) enum Page {
 pub(super) enum Deed {
     /// A fresh election.
     Trigger,
+    /// What an operator wants of the lead.
+    Move(Verb),
+    /// The key ring is read again.
+    ReloadKeys,
 }
 
 /// Every path and what it stands for; `/status` as it is without a query.
-const ROUTES: [(&str, Wish); 11] = [
+const ROUTES: [(&str, Wish); 16] = [
     ("/health", Wish::Tell(Page::Health)),
     ("/ready", Wish::Tell(Page::Ready)),
     ("/status", Wish::Tell(Page::Status { alive_only: true })),
     ("/election/status", Wish::Tell(Page::Election)),
     ("/election/trigger", Wish::Act(Deed::Trigger)),
     ("/election/start", Wish::Act(Deed::Trigger)),
+    ("/election/step_down", Wish::Act(Deed::Move(Verb::StepDown))),
+    ("/election/transfer", Wish::Act(Deed::Move(Verb::Transfer))),
+    ("/election/drain", Wish::Act(Deed::Move(Verb::Drain))),
+    ("/election/resume", Wish::Act(Deed::Move(Verb::Resume))),
+    ("/keys/reload", Wish::Act(Deed::ReloadKeys)),
     ("/leader", Wish::Tell(Page::Leader)),
     ("/members", Wish::Tell(Page::Members)),
     ("/events", Wish::Follow),

@@ -26,7 +26,7 @@ use super::feed::Tap;
 use super::guard::Ends;
 use super::machine::Machine;
 use super::route::{self, Deed, Wish};
-use super::{Limits, MAX_BODY, Shared, election};
+use super::{Limits, MAX_BODY, Shared, election, verbs};
 use crate::node::{Command, Reply};
 use crate::telemetry::{Metrics, View};
 
@@ -273,6 +273,18 @@ impl Server {
 
     async fn act(&self, deed: Deed, body: &[u8]) -> Answer {
         match deed {
+            Deed::Move(verb) => {
+                let command = match verbs::command(verb, body) {
+                    Ok(command) => command,
+                    Err(answer) => return answer,
+                };
+                match self.command(command).await {
+                    Ok(reply) => self.at_present(|present| verbs::answer(&reply, present)),
+                    Err((code, why)) => {
+                        election::not_accepted(StatusCode::SERVICE_UNAVAILABLE, code, why)
+                    }
+                }
+            }
             Deed::Trigger => {
                 let reason = match election::reason(body) {
                     Ok(reason) => reason,
@@ -286,6 +298,24 @@ impl Server {
                         election::not_accepted(StatusCode::SERVICE_UNAVAILABLE, code, why)
                     }
                 }
+            }
+            Deed::ReloadKeys => self.reload_keys().await,
+        }
+    }
+
+    async fn reload_keys(&self) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.shared.reloads.try_send(answer);
+        let outcome = match asked {
+            Ok(()) => timeout(self.limits.command, answered).await.ok().and_then(Result::ok),
+            Err(_) => None,
+        };
+        match outcome {
+            Some(Ok(keys)) => Answer::json(StatusCode::OK, &keys.to_value()),
+            Some(Err(why)) => Answer::error(StatusCode::CONFLICT, "KEYS_UNCHANGED", why),
+            None => {
+                let why = "the keys are not read now; see the log, and try again";
+                Answer::error(StatusCode::SERVICE_UNAVAILABLE, "BUSY", why)
             }
         }
     }

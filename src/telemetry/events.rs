@@ -16,7 +16,7 @@ use crate::{election, membership};
 pub const MAX_FIELDS_BYTES: usize = 512;
 
 /// Every name that [`describe`] gives.
-pub const NAMES: [&str; 23] = [
+pub const NAMES: [&str; 24] = [
     "leader_changed",
     "leadership_gained",
     "leadership_lost",
@@ -28,6 +28,7 @@ pub const NAMES: [&str; 23] = [
     "promise_released",
     "record_adopted",
     "voter_set_mismatch",
+    "handover_ended",
     "store_health",
     "member_joined",
     "member_suspected",
@@ -93,6 +94,12 @@ fn election(event: &election::Event) -> Option<(&'static str, Value)> {
         Event::RecordAdopted { term } => ("record_adopted", json!({ "term": term })),
         Event::VoterSetMismatch { voter } => {
             ("voter_set_mismatch", json!({ "member": voter.as_str() }))
+        }
+        Event::HandoverEnded { term, cause, to, outcome } => {
+            let to = to.as_ref().map(|to| to.as_str());
+            let (cause, outcome) = (cause.as_str(), outcome.as_str());
+            let fields = json!({ "term": term, "cause": cause, "to": to, "outcome": outcome });
+            ("handover_ended", fields)
         }
         Event::StoreHealth { works } => ("store_health", json!({ "works": works })),
     })
