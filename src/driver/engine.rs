@@ -9,7 +9,9 @@
 //! 3. Other changes are seen within [`PUBLISH_EVERY`], or 50 times what taking a status costs if that
 //!    is longer, but in time for a renewed lease to be seen before the last one seen ends; the last
 //!    change is always seen.
-//! 4. Queues are bounded: what the storage thread has no room for is answered as failed, a command
+//! 4. Events are told in their order, without waiting, and the published status says how many of them
+//!    it includes.
+//! 5. Queues are bounded: what the storage thread has no room for is answered as failed, a command
 //!    beyond [`MAX_COMMANDS`] is refused.
 
 use arc_swap::ArcSwap;
@@ -30,9 +32,11 @@ use super::sealing::Sealing;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
 use crate::election::Event as Elect;
+use crate::http;
 use crate::membership;
 use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
 use crate::telemetry::Metrics;
+use crate::telemetry::events::is_told;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
 
@@ -124,6 +128,8 @@ pub struct Outside {
     pub storage: SyncSender<worker::Request>,
     /// The names of peers that are looked up.
     pub names: Names,
+    /// What `GET /events` tells.
+    pub events: http::Feed,
 }
 
 /// One machine and its surroundings.
@@ -196,7 +202,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
         let now = self.clock.now();
         if self.dirty && self.publish_after <= now {
-            self.publish(now);
+            self.publish(now, 0);
         }
     }
 
@@ -303,7 +309,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let outputs: Vec<Output> = core::iter::from_fn(|| self.machine.poll_output()).collect();
         self.dirty = true;
         if outputs.iter().any(changes_leadership) {
-            self.publish(now);
+            let told = |it: &&Output| matches!(it, Output::Notify(event) if is_told(event));
+            self.publish(now, outputs.iter().filter(told).count() as u64);
         }
         for output in outputs {
             self.carry_out(now, output);
@@ -333,6 +340,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             Output::Notify(event) => {
                 self.outside.metrics.record(&event, now);
                 log_event(&event, &Context { node: self.speaker.id });
+                self.outside.events.tell(now, event);
                 if let Event::Member(event) = event {
                     self.on_member(event);
                 }
@@ -393,11 +401,14 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
     }
 
-    fn publish(&mut self, now: Instant) {
+    /// Lets the outside see the status, which includes what was told and the `coming` events.
+    fn publish(&mut self, now: Instant, coming: u64) {
+        let told = self.outside.events.told().saturating_add(coming);
         let status = self.machine.status(now);
         let lease = status.lease.map(|lease| lease.ends_at);
         let ends = lease.or_else(|| status.follows.map(|leader| leader.valid_until));
         self.outside.status.store(Arc::new(status));
+        self.outside.events.covered(told);
         let done = self.clock.now();
         // A busy machine makes one status look expensive; what it says of the leader must not run
         // out meanwhile.

@@ -168,7 +168,8 @@ fn start(plan: Plan) -> Result<(), Error> {
         let hang_up = signal(SignalKind::hangup()).map_err(Error::Descriptor)?;
         (Signals::listen().map_err(Error::Descriptor)?, hang_up)
     };
-    let server = http::spawn(vec![listener], shared, Limits::default());
+    let (events, tap) = http::feed();
+    let server = http::spawn(vec![listener], shared, tap, Limits::default());
     let server = server.map_err(Error::Descriptor)?;
 
     let done = runtime.block_on(async {
@@ -178,7 +179,7 @@ fn start(plan: Plan) -> Result<(), Error> {
         let speaks_to = move |address| reach.speaks_to(address);
         let names = peers::spawn(names, SystemResolver, speaks_to, &found);
         let speaker = Speaker { id: me, boot, cluster_tag: tag };
-        let outside = Outside { status, metrics, storage, names };
+        let outside = Outside { status, metrics, storage, names, events };
         let mut engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
         *engine.sealing() = Sealing::new(sealed);
         tokio::spawn(reloader.run(hang_up));

@@ -110,7 +110,9 @@ fn bench(room: usize) -> Bench {
         slow: None,
     };
     let speaker = Speaker { id, boot: Boot { sequence: 1, nonce: 2 }, cluster_tag: CLUSTER };
-    let outside = Outside { status, metrics: Arc::new(metrics), storage, names: Names::default() };
+    let (events, _tap) = http::feed();
+    let (metrics, names) = (Arc::new(metrics), Names::default());
+    let outside = Outside { status, metrics, storage, names, events };
     let engine = Engine::new(machine, Rc::clone(&wire), Arc::clone(&clock), speaker, outside);
     Bench { engine, clock, wire, disk }
 }
@@ -176,6 +178,28 @@ impl<C: Clock> Clock for Arc<C> {
     fn unix(&self) -> Duration {
         (**self).unix()
     }
+}
+
+/// Invariant 4.
+#[test]
+fn a_status_counts_the_events_that_it_includes() {
+    let mut bench = bench(1);
+    let events = bench.engine.outside.events.clone();
+    let (member, by) = (fixtures::id("peer"), fixtures::id("self"));
+    let suspected = membership::Event::MemberSuspected { member, by };
+    bench.script([Output::Notify(Event::Member(suspected))]);
+    bench.engine.command(Command::Trigger, None);
+    assert_eq!((events.told(), events.includes()), (1, 0));
+    bench.clock.advance(PUBLISH_EVERY);
+    bench.engine.tick();
+    assert_eq!((events.told(), events.includes()), (1, 1));
+    // Who leads is seen before it is told.
+    bench.script([
+        Output::Notify(Event::Election(Elect::LeaderChanged { leader: None, term: 8 })),
+        Output::Notify(Event::Election(Elect::TermRaised { term: 9 })),
+    ]);
+    bench.engine.command(Command::Trigger, None);
+    assert_eq!((events.told(), events.includes()), (3, 3));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The server on real sockets: keep-alive, limits, slow clients.
 
+mod events;
+
 use super::*;
 use crate::http::fixtures::{facts, wall};
+use crate::http::{Feed, feed};
 use crate::telemetry::Metrics;
 use crate::telemetry::fixtures::{self, NOW};
 use arc_swap::ArcSwap;
@@ -16,7 +19,15 @@ const FOREVER: Duration = Duration::from_secs(3_600);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn unlimited() -> Limits {
-    Limits { connections: 8, head: FOREVER, body: FOREVER, command: FOREVER, exchange: FOREVER }
+    Limits {
+        connections: 8,
+        head: FOREVER,
+        body: FOREVER,
+        command: FOREVER,
+        exchange: FOREVER,
+        readers: 4,
+        keep_alive: FOREVER,
+    }
 }
 
 struct Running {
@@ -24,6 +35,7 @@ struct Running {
     commands: mpsc::Receiver<super::super::Request>,
     reloading: mpsc::Receiver<super::super::ReloadRequest>,
     status: Arc<ArcSwap<crate::node::Status>>,
+    feed: Feed,
 }
 
 fn start(limits: Limits) -> Running {
@@ -43,9 +55,10 @@ fn start(limits: Limits) -> Running {
         commands: sender,
         reloads,
     };
+    let (feed, tap) = feed();
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let handle = spawn(vec![listener], shared, limits).unwrap();
-    Running { handle, commands, reloading, status }
+    let handle = spawn(vec![listener], shared, tap, limits).unwrap();
+    Running { handle, commands, reloading, status, feed }
 }
 
 struct Client(net::TcpStream);
