@@ -73,13 +73,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let done = match arguments.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => return ended(run::run(args)),
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
         Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
     };
+    ended(done.map(|()| Exit::Success))
+}
+
+/// Prints what went wrong and says how to end.
+fn ended(done: Result<Exit, Failure>) -> Exit {
     match done {
-        Ok(()) => Exit::Success,
+        Ok(exit) => exit,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "error: {failure}");
             failure.exit

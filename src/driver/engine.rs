@@ -12,6 +12,8 @@
 //! 4. Queues are bounded: what the storage thread has no room for is answered as failed, a command
 //!    beyond [`MAX_COMMANDS`] is refused.
 
+mod guarded;
+
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -32,10 +34,13 @@ use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
 use crate::election::Event as Elect;
 use crate::membership;
-use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
+use crate::node::{
+    Command, Deadline, Event, Farewell, Input, Node, Output, Persisted, Reply, Status,
+};
 use crate::telemetry::Metrics;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
+use guarded::Guarded;
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(10);
@@ -59,6 +64,11 @@ pub trait Machine {
 
     /// What it says of itself.
     fn status(&self, now: Instant) -> Status;
+
+    /// What is to be said of it once its process has died.
+    fn farewell(&self) -> Option<Farewell> {
+        None
+    }
 }
 
 impl Machine for Node {
@@ -76,6 +86,10 @@ impl Machine for Node {
 
     fn status(&self, now: Instant) -> Status {
         Self::status(self, now)
+    }
+
+    fn farewell(&self) -> Option<Farewell> {
+        Self::farewell(self)
     }
 }
 
@@ -138,6 +152,8 @@ pub struct Engine<M, S, C> {
     stopping_since: Option<Instant>,
     /// Why there is no going on.
     end: Option<Error>,
+    /// What the guardian, if there is one, is told.
+    guarded: Option<Guarded>,
 }
 
 impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
@@ -158,6 +174,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             publish_after: Instant::ZERO,
             stopping_since: None,
             end: None,
+            guarded: None,
         }
     }
 
@@ -286,6 +303,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         self.dirty = true;
         if outputs.iter().any(changes_leadership) {
             self.publish(now);
+        }
+        if outputs.iter().any(guarded::changes_farewell) {
+            self.tell_farewell();
         }
         for output in outputs {
             self.carry_out(now, output);

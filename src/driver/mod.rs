@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod engine;
 pub mod entropy;
+pub mod guardian;
 pub mod own;
 pub mod peers;
 pub mod ports;
@@ -28,7 +29,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::node::{Command, Reply};
 use clock::{Clock, Timer, sleep_for};
@@ -105,6 +106,8 @@ pub struct Sources {
     pub resolved: mpsc::Receiver<(NodeId, Vec<SocketAddr>)>,
     /// The signals of the process.
     pub signals: Signals,
+    /// The line to the guardian, to see its end; `None` without one.
+    pub guardian: Option<tokio::net::UnixStream>,
 }
 
 /// The signals that the process listens to.
@@ -140,6 +143,7 @@ enum Woken {
     Command((Command, oneshot::Sender<Reply>)),
     Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
+    Orphaned,
     HangUp,
     Failed(Error),
 }
@@ -177,6 +181,11 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
                 info!("stopping");
                 engine.stop();
             }
+            Woken::Orphaned => {
+                warn!("the guardian is gone: stopping");
+                sources.guardian = None;
+                engine.stop();
+            }
             Woken::HangUp => info!("SIGHUP: nothing to reload"),
             Woken::Failed(error) => return Err(error),
         }
@@ -204,13 +213,14 @@ async fn wait(
     socket: &Socket,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, signals } = sources;
+    let Sources { stored, commands, resolved, signals, guardian } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;
         _ = signals.terminate.recv() => Woken::Stop,
         _ = signals.interrupt.recv() => Woken::Stop,
         _ = signals.hang_up.recv() => Woken::HangUp,
+        () = orphaned(guardian.as_ref()) => Woken::Orphaned,
         done = timer.sleep(sleep) => match done {
             Ok(()) => Woken::Due,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
@@ -222,6 +232,13 @@ async fn wait(
             Ok(()) => Woken::Readable,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
+    }
+}
+
+async fn orphaned(guardian: Option<&tokio::net::UnixStream>) {
+    match guardian {
+        Some(line) => guardian::gone(line).await,
+        None => core::future::pending().await,
     }
 }
 

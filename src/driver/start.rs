@@ -16,6 +16,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::clock::{Clock, SystemClock};
 use super::engine::{Engine, Outside, Speaker, kind_words, reason_words};
+use super::guardian::{Link, Note};
 use super::own::{self, Said};
 use super::peers::{self, Named, SystemResolver};
 use super::store::{self, Machine, Start, worker};
@@ -50,6 +51,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Counts dropped log lines.
     pub log: Option<ErrorCounter>,
+    /// The line to the guardian, if this node has one.
+    pub guardian: Option<Link>,
 }
 
 /// Runs one node until it is told to stop.
@@ -72,7 +75,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 }
 
 fn start(plan: Plan) -> Result<(), Error> {
-    let Plan { config, me, said, data_dir, promise_file, mut warnings, log } = plan;
+    let Plan { config, me, said, data_dir, promise_file, mut warnings, log, mut guardian } = plan;
     let (address, warning) = own::find(&config, me, said);
     warnings.extend(warning);
     let host = config.hosts.get(&me);
@@ -81,6 +84,9 @@ fn start(plan: Plan) -> Result<(), Error> {
     let http_port = host.map_or(address.port(), |host| host.http_port);
     let tcp_ip = ports::address_to_bind(address.ip(), http_bind);
     let gossip = ports::bind_udp(udp_ip, address.port())?;
+    if let Some(link) = &mut guardian {
+        link.tell(&Note::Bound { ip: udp_ip, port: address.port() });
+    }
     let listener = ports::bind_tcp(tcp_ip, http_port)?;
     if config.key_file.is_none() && !udp_ip.is_some_and(|ip| ip.is_loopback()) {
         warnings.push(
@@ -155,8 +161,14 @@ fn start(plan: Plan) -> Result<(), Error> {
         let names = peers::spawn(names, SystemResolver, speaks_to, &found);
         let speaker = Speaker { id: me, boot, cluster_tag: tag };
         let outside = Outside { status, metrics, storage, names };
-        let engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
-        serve(engine, socket, clock, Sources { stored, commands, resolved, signals }).await
+        let mut engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
+        let hearing = guardian.as_ref().map(Link::hearing).transpose();
+        let hearing = hearing.map_err(Error::Descriptor)?;
+        if let Some(link) = guardian {
+            engine.guard(link);
+        }
+        let sources = Sources { stored, commands, resolved, signals, guardian: hearing };
+        serve(engine, socket, clock, sources).await
     });
     // A look-up that hangs must not keep the process.
     runtime.shutdown_background();
