@@ -10,7 +10,7 @@
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use ringrift_p2p::election::record::{Promise, Restored, RestoredPromise, VoteRecord};
-use ringrift_p2p::election::{self, Event as Elect, Place, VoterSet, lease};
+use ringrift_p2p::election::{self, Event as Elect, Hysteresis, Place, VoterSet, lease};
 use ringrift_p2p::membership;
 use ringrift_p2p::node::{Command, Event, Input, Node, Output, Params, Peer, Persisted, Write};
 use ringrift_p2p::time::Instant;
@@ -118,6 +118,8 @@ fn params(bytes: &mut Bytes<'_>) -> Params {
             lease: LEASE,
             election_timeout: Duration::from_millis(500),
             clock_drift_ppm: DRIFT,
+            work_grace: Duration::ZERO,
+            hysteresis: Hysteresis::default(),
             places: (1..).zip(&voters).map(place).collect(),
         },
         membership: membership::Params {
@@ -644,7 +646,7 @@ impl Account {
                 Some(Output::Persist { number, write }) => self.on_persist(number, write),
                 Some(Output::Send { to, message }) => self.on_send(to, message),
                 Some(Output::Notify(event)) => self.on_event(event),
-                Some(Output::Reply { .. }) => {}
+                Some(Output::EndWork { .. } | Output::Reply { .. }) => {}
             }
         }
         let members = self.node.status(self.now).members.len();

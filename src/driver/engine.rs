@@ -146,6 +146,8 @@ pub struct Engine<M, S, C> {
     refused: VecDeque<Persisted>,
     /// Writes whose answer has not come.
     writing: usize,
+    /// The term whose work has ended, and the machine has not been told.
+    work_over: Option<u64>,
     /// Nothing was published since the last change.
     dirty: bool,
     publish_after: Instant,
@@ -170,6 +172,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             commands: 0,
             refused: VecDeque::new(),
             writing: 0,
+            work_over: None,
             dirty: true,
             publish_after: Instant::ZERO,
             stopping_since: None,
@@ -310,6 +313,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         for output in outputs {
             self.carry_out(now, output);
         }
+        while let Some(term) = self.work_over.take() {
+            self.command(Command::WorkEnded { term }, None);
+        }
     }
 
     fn carry_out(&mut self, now: Instant, output: Output) {
@@ -327,6 +333,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 }
             }
             Output::Send { to, message } => self.send(to, message),
+            // There is no work of a leader here.
+            Output::EndWork { term, .. } => self.work_over = Some(term),
             Output::Notify(event) => {
                 self.outside.metrics.record(&event, now);
                 log_event(&event, &Context { node: self.speaker.id });
@@ -424,7 +432,10 @@ const fn changes_leadership(output: &Output) -> bool {
         // Members come and go without a change of leader, and in a large cluster often.
         Output::Notify(Event::Member(_) | Event::ForeignAddress { .. }) => false,
         Output::Send { message: Message::Release(_), .. } => true,
-        Output::Persist { .. } | Output::Send { .. } | Output::Reply { .. } => false,
+        Output::Persist { .. }
+        | Output::Send { .. }
+        | Output::EndWork { .. }
+        | Output::Reply { .. } => false,
     }
 }
 
@@ -440,6 +451,9 @@ const fn is_election(kind: Kind) -> bool {
         | Kind::CanvassReply
         | Kind::Inquire
         | Kind::Report
+        | Kind::Offer
+        | Kind::Ready
+        | Kind::Go
         | Kind::StepDown => true,
         Kind::Ping
         | Kind::Ack

@@ -142,7 +142,7 @@ impl ElectionCause {
 }
 
 /// How leading ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LossCause {
     /// No quorum acknowledged in time.
     LeaseExpired,
@@ -150,9 +150,34 @@ pub enum LossCause {
     Stopped,
     /// An operator asked for a fresh election.
     Triggered,
+    /// An operator asked this node to step down.
+    SteppedDown,
+    /// An operator asked for another, named leader.
+    Transferred,
+    /// An operator drained this node.
+    Drained,
+    /// A better voter takes over.
+    TakenOver,
+    /// The work that a leader does failed here: a gain hook or the command.
+    WorkFailed,
+    /// The work that a leader does had to be ended because the lease ran thin.
+    LeaseThin,
 }
 
 impl LossCause {
+    /// Every cause, for labels.
+    pub const ALL: [Self; 9] = [
+        Self::LeaseExpired,
+        Self::Stopped,
+        Self::Triggered,
+        Self::SteppedDown,
+        Self::Transferred,
+        Self::Drained,
+        Self::TakenOver,
+        Self::WorkFailed,
+        Self::LeaseThin,
+    ];
+
     /// The word for logs, labels and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -160,6 +185,12 @@ impl LossCause {
             Self::LeaseExpired => "lease_expired",
             Self::Stopped => "stopped",
             Self::Triggered => "triggered",
+            Self::SteppedDown => "step_down",
+            Self::Transferred => "transfer",
+            Self::Drained => "drain",
+            Self::TakenOver => "takeover",
+            Self::WorkFailed => "work_failed",
+            Self::LeaseThin => "lease_thin",
         }
     }
 }

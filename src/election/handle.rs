@@ -37,6 +37,9 @@ impl Machine {
             | Message::RelayedAck(_)
             | Message::Gossip(_)
             | Message::Pull(_)
+            | Message::Offer(_)
+            | Message::Ready(_)
+            | Message::Go(_)
             | Message::Hearing(_)
             | Message::Conflict(_) => return,
         }

@@ -19,6 +19,7 @@ pub mod genesis;
 mod handle;
 mod history;
 pub mod lease;
+mod operator;
 mod params;
 mod priority;
 mod pursue;
@@ -35,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use event::{ElectionCause, Event, LossCause};
 pub use follow::Known;
 pub use history::{Ballot, History, PastElection};
-pub use params::{Params, Place};
+pub use params::{Hysteresis, Params, Place};
 pub use quorum::VoterSet;
 pub use trigger::Reply;
 pub use voters::{Standing, Voter, Voters};
@@ -92,6 +93,17 @@ pub enum Output {
     },
     /// Tell people.
     Notify(Event),
+    /// End the leader's work (hooks, the command), and say so with [`Machine::work_ended`]. Until
+    /// then, or until `by`, this node leads on; at `by` it stops leading whatever has become of the
+    /// work. `by` is never later than the end of the lease. The work may not outlast it.
+    EndWork {
+        /// The term whose work it is.
+        term: u64,
+        /// Why it has to end.
+        cause: LossCause,
+        /// The end of the time for it.
+        by: Instant,
+    },
     /// A question to a voter was answered after `took`.
     RoundTrip {
         /// Which voter.

@@ -183,6 +183,12 @@ impl Node {
     fn on_command(&mut self, now: Instant, number: u64, command: Command) {
         match command {
             Command::Trigger => self.machine.trigger(now, number),
+            Command::StepDown => self.machine.step_down(now, number),
+            Command::Transfer { to } => self.machine.transfer(now, number, to),
+            Command::Drain => self.machine.drain(now, number),
+            Command::Resume => self.machine.resume(now, number),
+            Command::WorkEnded { term } => self.machine.work_ended(now, term),
+            Command::GiveUp { cause } => self.machine.give_up(now, cause),
             Command::Resolved { peer, addresses } => {
                 self.membership.resolved(now, peer, &addresses);
             }
@@ -338,6 +344,9 @@ impl Node {
                     self.push(Output::Notify(Event::Election(event)));
                     self.spread(event);
                 }
+                election::Output::EndWork { term, cause, by } => {
+                    self.push(Output::EndWork { term, cause, by });
+                }
                 election::Output::RoundTrip { voter, took } => {
                     self.membership.round_trip(self.now, voter, took);
                 }
@@ -416,6 +425,9 @@ const fn is_membership(kind: Kind) -> bool {
         | Kind::Inquire
         | Kind::Report
         | Kind::StepDown
+        | Kind::Offer
+        | Kind::Ready
+        | Kind::Go
         | Kind::Hearing => false,
     }
 }

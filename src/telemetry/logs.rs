@@ -155,10 +155,15 @@ fn log_election(event: &election::Event, node: &str) {
         }
         Event::TermRaised { term } => info!(node, term, "term raised"),
         Event::LeadershipLost { term, cause } => match cause {
-            LossCause::LeaseExpired => {
+            LossCause::LeaseExpired | LossCause::WorkFailed | LossCause::LeaseThin => {
                 warn!(node, term, cause = cause.as_str(), "leadership lost");
             }
-            LossCause::Stopped | LossCause::Triggered => {
+            LossCause::Stopped
+            | LossCause::Triggered
+            | LossCause::SteppedDown
+            | LossCause::Transferred
+            | LossCause::Drained
+            | LossCause::TakenOver => {
                 info!(node, term, cause = cause.as_str(), "leadership given up");
             }
         },

@@ -175,7 +175,7 @@ impl Net {
                     let now = self.now;
                     self.processes[number].events.push((now, event));
                 }
-                Output::Reply { .. } => {}
+                Output::EndWork { .. } | Output::Reply { .. } => {}
             }
         }
         if self.leaders().len() > 1 {
