@@ -76,6 +76,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 
 fn start(plan: Plan) -> Result<(), Error> {
     let Plan { config, me, said, data_dir, promise_file, mut warnings, log, mut guardian } = plan;
+    let guardian_pid = guardian.is_some().then(std::os::unix::process::parent_id);
     let (address, warning) = own::find(&config, me, said);
     warnings.extend(warning);
     let host = config.hosts.get(&me);
@@ -119,7 +120,8 @@ fn start(plan: Plan) -> Result<(), Error> {
     let mut node = Node::new(params, restored, now);
     node.remember_unclean_starts(now, &unclean_starts);
     info!(
-        node = %me, %address, http_port, data_dir = %data_dir.display(), sequence = boot.sequence,
+        node = %me, pid = std::process::id(), guardian_pid, %address, http_port,
+        data_dir = %data_dir.display(), sequence = boot.sequence,
         voter = config.voters.contains(&me), "started"
     );
 
@@ -133,8 +135,15 @@ fn start(plan: Plan) -> Result<(), Error> {
     let names = named_peers(&config, me);
     let tag = cluster_tag(&config.cluster);
     let config = Arc::new(config);
-    let facts =
-        Facts { node: me, config, address, http_port, data_dir: data_dir.clone(), warnings };
+    let facts = Facts {
+        node: me,
+        config,
+        address,
+        http_port,
+        data_dir: data_dir.clone(),
+        guardian_pid,
+        warnings,
+    };
     let shared = Shared {
         status: Arc::clone(&status),
         now: boot_clock,

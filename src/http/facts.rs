@@ -20,6 +20,8 @@ pub struct Facts {
     pub http_port: u16,
     /// The folder whose disk `/health` measures.
     pub data_dir: PathBuf,
+    /// The process that watches this one; `None` without a guardian.
+    pub guardian_pid: Option<u32>,
     /// What an operator should know about this start, one sentence each.
     pub warnings: Vec<String>,
 }

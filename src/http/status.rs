@@ -89,6 +89,8 @@ fn process(present: &Present<'_>) -> Value {
         "election_count": status.counters.elections,
         "leader_changes": status.counters.leader_changes,
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "guardian_pid": facts.guardian_pid,
         "uptime_seconds": uptime,
         "uptime": uptime,
         "timestamp": present.timestamp(),

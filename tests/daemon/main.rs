@@ -9,6 +9,7 @@ mod cluster_command;
 mod elections;
 mod exits;
 mod garbage;
+mod guardian;
 mod judge;
 mod restarts;
 mod runbook;
