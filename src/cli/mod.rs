@@ -5,10 +5,12 @@
 
 pub mod check;
 pub mod cluster;
+pub mod exec;
 pub mod exit;
 mod get;
 pub mod run;
 pub mod status;
+pub mod work;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -53,12 +55,17 @@ pub struct Arguments {
 pub enum Command {
     /// Run one node until it is told to stop (SIGTERM or SIGINT)
     Run(run::RunArgs),
+    /// Run one node, and a command while that node leads and only then
+    Exec(exec::ExecArgs),
     /// Run every voter of a configuration on this machine, as child processes
     Cluster(cluster::ClusterArgs),
     /// Check a configuration and print what it comes to
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Become another program that dies with its parent; for hooks and commands
+    #[command(hide = true)]
+    Work(work::WorkArgs),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
@@ -74,6 +81,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let done = match arguments.command {
         Command::Run(args) => return ended(run::run(args)),
+        Command::Exec(args) => return ended(exec::run(args)),
+        Command::Work(args) => return ended(Err(work::become_program(&args))),
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
         Command::Status(args) => status::run(&args).and_then(|text| print(&text)),

@@ -13,6 +13,7 @@ use crate::driver;
 use crate::driver::guardian::{self, Link};
 use crate::driver::own::Said;
 use crate::driver::start::{self, Plan};
+use crate::driver::work;
 use crate::telemetry::logs;
 
 /// The arguments of `run`.
@@ -87,6 +88,11 @@ pub enum LogFormat {
 /// # Errors
 /// See [`Exit`].
 pub fn run(args: RunArgs) -> Result<Exit, Failure> {
+    run_with(args, None)
+}
+
+/// Runs one node, and a command while it leads.
+pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<Exit, Failure> {
     // A guarded node ends with its guardian, which ends with the parent.
     if let Some(parent) = args.die_with_parent.filter(|_| !args.guarded) {
         die_with_parent(parent)?;
@@ -97,6 +103,11 @@ pub fn run(args: RunArgs) -> Result<Exit, Failure> {
     let around = Surroundings::of_process();
     let loaded = config::open(args.config.as_deref(), &around)?;
     let config = loaded.config;
+    if let Some(problem) = command.as_ref().and_then(|_| config.hooks.grace_fault(&config.election))
+    {
+        let message = format!("{problem}; lower hooks.grace, or raise election.lease");
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let me = identify(args.node.as_deref(), &around, &config, machine_bears)?;
     let guard = log_to(args.log_format)?;
     if !loaded.foreign.is_empty() {
@@ -118,8 +129,8 @@ pub fn run(args: RunArgs) -> Result<Exit, Failure> {
     let guardian = args.guarded.then(Link::of_stdin).transpose();
     let guardian = guardian.map_err(driver::Error::Descriptor)?;
     let said = args.address;
-    start::run(Plan { config, me, said, data_dir, promise_file, warnings, log, guardian })?;
-    Ok(Exit::Success)
+    let plan = Plan { config, me, said, data_dir, promise_file, warnings, log, command, guardian };
+    Ok(start::run(plan)?.map_or(Exit::Success, Exit::PassedOn))
 }
 
 /// Starts the log lines of this process.

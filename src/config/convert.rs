@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::address;
 use super::error::{ConfigErrors, Position, Warning};
+use super::hooks;
 use super::raw::{self, Node, Value};
 use super::section::{Faults, Section, nearest, repeated_keys};
 use super::together;
@@ -19,7 +20,7 @@ use super::{
 /// a datagram to each.
 pub const MAX_VOTERS: usize = 31;
 
-const TOP_LEVEL: [&str; 10] = [
+const TOP_LEVEL: [&str; 11] = [
     "cluster",
     "voters",
     "p2p_voters",
@@ -30,6 +31,7 @@ const TOP_LEVEL: [&str; 10] = [
     "http",
     "hosts",
     "data_dir",
+    "hooks",
 ];
 
 const ELECTION: [&str; 8] = [
@@ -80,6 +82,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
     let hosts = hosts(top.take("hosts"), &voters, &http, &mut foreign, &mut faults);
     let membership = membership(top.take("membership"), &election, hosts.len(), &mut faults);
     gossip(top.take("gossip"), &mut faults);
+    let hooks = hooks::read(top.take("hooks"), &election, &mut faults);
     let data_dir = top.path("data_dir", &mut faults).map(|(path, _)| path);
 
     let mut strangers: Vec<String> = Vec::new();
@@ -112,6 +115,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
         http,
         hosts,
         data_dir,
+        hooks,
     };
     Ok(Loaded { config, warnings, foreign: strangers })
 }

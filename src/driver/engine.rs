@@ -13,6 +13,7 @@
 //!    beyond [`MAX_COMMANDS`] is refused.
 
 mod guarded;
+mod working;
 
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
@@ -32,6 +33,7 @@ use super::clock::Clock;
 use super::peers::Names;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
+use super::work::{Step, Work};
 use crate::election::Event as Elect;
 use crate::membership;
 use crate::node::{
@@ -69,6 +71,11 @@ pub trait Machine {
     fn farewell(&self) -> Option<Farewell> {
         None
     }
+
+    /// The end of its lease; `None` when it does not lead.
+    fn lease_end(&self) -> Option<Instant> {
+        None
+    }
 }
 
 impl Machine for Node {
@@ -90,6 +97,10 @@ impl Machine for Node {
 
     fn farewell(&self) -> Option<Farewell> {
         Self::farewell(self)
+    }
+
+    fn lease_end(&self) -> Option<Instant> {
+        Self::lease_end(self)
     }
 }
 
@@ -146,8 +157,10 @@ pub struct Engine<M, S, C> {
     refused: VecDeque<Persisted>,
     /// Writes whose answer has not come.
     writing: usize,
-    /// The term whose work has ended, and the machine has not been told.
-    work_over: Option<u64>,
+    /// What is run while this node leads.
+    work: Option<Work>,
+    /// What the work asks for, and was not done yet.
+    steps: VecDeque<Step>,
     /// Nothing was published since the last change.
     dirty: bool,
     publish_after: Instant,
@@ -172,7 +185,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             commands: 0,
             refused: VecDeque::new(),
             writing: 0,
-            work_over: None,
+            work: None,
+            steps: VecDeque::new(),
             dirty: true,
             publish_after: Instant::ZERO,
             stopping_since: None,
@@ -196,6 +210,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 self.feed(Input::Persisted(persisted));
             }
         }
+        self.tend();
         let now = self.clock.now();
         if self.dirty && self.publish_after <= now {
             self.publish(now);
@@ -208,8 +223,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let machine = self.machine.poll_timeout().map(|deadline| deadline.at);
         let publish = self.dirty.then_some(self.publish_after);
         let refused = (!self.refused.is_empty()).then_some(Instant::ZERO);
-        let stop = self.stopping_since.map(|since| since + STOP_GRACE);
-        [machine, publish, refused, stop].into_iter().flatten().min()
+        let stop = self.stopping_since.map(|since| since + self.stop_grace());
+        let thin = self.work.as_ref().and_then(|it| it.next_deadline(self.machine.lease_end()));
+        [machine, publish, refused, stop, thin].into_iter().flatten().min()
     }
 
     /// Takes a batch of received datagrams; elections and heartbeats first.
@@ -281,9 +297,15 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.stopping_since.is_some_and(|since| {
-            let waiting = self.writing > 0 || !self.refused.is_empty();
-            !waiting || self.clock.now().since(since) >= STOP_GRACE
+            let works = self.work.as_ref().is_some_and(Work::is_busy);
+            let waiting = self.writing > 0 || !self.refused.is_empty() || works;
+            !waiting || self.clock.now().since(since) >= self.stop_grace()
         })
+    }
+
+    /// How long stopping may take: the work of a leader ends first.
+    fn stop_grace(&self) -> Duration {
+        STOP_GRACE + self.work.as_ref().map_or(Duration::ZERO, Work::grace)
     }
 
     /// Why there is no going on, if that is so.
@@ -313,12 +335,11 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         for output in outputs {
             self.carry_out(now, output);
         }
-        while let Some(term) = self.work_over.take() {
-            self.command(Command::WorkEnded { term }, None);
-        }
+        self.take_steps();
     }
 
     fn carry_out(&mut self, now: Instant, output: Output) {
+        self.concerns_work(now, &output);
         match output {
             Output::Persist { number, write } => {
                 match self.outside.storage.try_send(worker::Request { number, write }) {
@@ -333,8 +354,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 }
             }
             Output::Send { to, message } => self.send(to, message),
-            // There is no work of a leader here.
-            Output::EndWork { term, .. } => self.work_over = Some(term),
+            // Seen to above.
+            Output::EndWork { .. } => {}
             Output::Notify(event) => {
                 self.outside.metrics.record(&event, now);
                 log_event(&event, &Context { node: self.speaker.id });

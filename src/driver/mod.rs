@@ -21,6 +21,7 @@ pub mod ports;
 pub mod start;
 pub mod store;
 pub mod udp;
+pub mod work;
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -36,6 +37,7 @@ use clock::{Clock, Timer, sleep_for};
 use engine::{Engine, Machine};
 use store::worker::Answer;
 use udp::{Class, Socket, classify};
+use work::Report;
 
 /// The most datagrams of one turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -108,6 +110,8 @@ pub struct Sources {
     pub signals: Signals,
     /// The line to the guardian, to see its end; `None` without one.
     pub guardian: Option<tokio::net::UnixStream>,
+    /// What becomes of the work of a leader; `None` on a node without any.
+    pub worked: Option<mpsc::UnboundedReceiver<Report>>,
 }
 
 /// The signals that the process listens to.
@@ -144,11 +148,12 @@ enum Woken {
     Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
     Orphaned,
+    Worked(Report),
     HangUp,
     Failed(Error),
 }
 
-/// Runs the loop until the node is stopped.
+/// Runs the loop until the node is stopped. Gives the exit code of a command that has ended for good.
 ///
 /// # Errors
 /// See [`Error`].
@@ -157,7 +162,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
     socket: Arc<Socket>,
     clock: C,
     mut sources: Sources,
-) -> Result<(), Error> {
+) -> Result<Option<u8>, Error> {
     let timer = Timer::new().map_err(Error::Descriptor)?;
     let mut batch = Vec::with_capacity(DATAGRAMS_PER_TURN);
     loop {
@@ -166,7 +171,8 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             return Err(error);
         }
         if engine.is_finished() {
-            return Ok(());
+            engine.part();
+            return Ok(engine.exit_code());
         }
         let sleep = sleep_for(clock.now(), engine.next_deadline());
         let woken = wait(&timer, sleep, &socket, &mut sources).await;
@@ -186,6 +192,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
                 sources.guardian = None;
                 engine.stop();
             }
+            Woken::Worked(report) => engine.worked(report),
             Woken::HangUp => info!("SIGHUP: nothing to reload"),
             Woken::Failed(error) => return Err(error),
         }
@@ -213,7 +220,7 @@ async fn wait(
     socket: &Socket,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, signals, guardian } = sources;
+    let Sources { stored, commands, resolved, signals, guardian, worked } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;
@@ -225,6 +232,7 @@ async fn wait(
             Ok(()) => Woken::Due,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
+        report = reported(worked.as_mut()) => report.map_or_else(|| lost("work"), Woken::Worked),
         answer = stored.recv() => answer.map_or_else(|| lost("storage"), Woken::Stored),
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
@@ -238,6 +246,13 @@ async fn wait(
 async fn orphaned(guardian: Option<&tokio::net::UnixStream>) {
     match guardian {
         Some(line) => guardian::gone(line).await,
+        None => core::future::pending().await,
+    }
+}
+
+async fn reported(worked: Option<&mut mpsc::UnboundedReceiver<Report>>) -> Option<Report> {
+    match worked {
+        Some(reports) => reports.recv().await,
         None => core::future::pending().await,
     }
 }

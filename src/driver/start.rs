@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use core::any::Any;
 use ringrift_wire::{NodeId, cluster_tag};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ use super::own::{self, Said};
 use super::peers::{self, Named, SystemResolver};
 use super::store::{self, Machine, Start, worker};
 use super::udp::Socket;
+use super::work;
 use super::{Error, Signals, Sources, entropy, ports, serve};
 use crate::config::{Address, Config, node_params};
 use crate::http::{self, Facts, Limits, Shared};
@@ -51,20 +52,22 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Counts dropped log lines.
     pub log: Option<ErrorCounter>,
+    /// What to run while this node leads, besides the hooks of the configuration.
+    pub command: Option<work::Command>,
     /// The line to the guardian, if this node has one.
     pub guardian: Option<Link>,
 }
 
-/// Runs one node until it is told to stop.
+/// Runs one node until it is told to stop. Gives the exit code of a command that has ended for good.
 ///
 /// # Errors
 /// See [`Error`]; a panic anywhere in the loop is [`Error::Invariant`].
-pub fn run(plan: Plan) -> Result<(), Error> {
+pub fn run(plan: Plan) -> Result<Option<u8>, Error> {
     guarded(|| start(plan))
 }
 
 /// Turns a panic into an error: nothing of the node goes on after it.
-fn guarded(run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(Error::Invariant(words_of(panic.as_ref()))))
 }
@@ -74,8 +77,9 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }
 
-fn start(plan: Plan) -> Result<(), Error> {
-    let Plan { config, me, said, data_dir, promise_file, mut warnings, log, mut guardian } = plan;
+fn start(plan: Plan) -> Result<Option<u8>, Error> {
+    let Plan { config, me, said, data_dir, promise_file, mut warnings, log, .. } = plan;
+    let (command, mut guardian) = (plan.command, plan.guardian);
     let guardian_pid = guardian.is_some().then(std::os::unix::process::parent_id);
     let (address, warning) = own::find(&config, me, said);
     warnings.extend(warning);
@@ -113,9 +117,17 @@ fn start(plan: Plan) -> Result<(), Error> {
         nonce: entropy::random_u64().map_err(Error::Descriptor)?,
     };
     let opened = store::open(&data_dir, &promise_file, &begin)?;
-    let store::Opened { store, boot, restored, unclean_starts } = opened;
+    let store::Opened { store, boot, mut restored, unclean_starts } = opened;
     let seed = entropy::random_u64().map_err(Error::Descriptor)?;
-    let params = node_params(&config, me, boot, started_unix, address, seed);
+    let mut params = node_params(&config, me, boot, started_unix, address, seed);
+    let work = work::Plan { hooks: config.hooks.clone(), command };
+    params.election.work_grace = work.grace();
+    let work = if work.is_empty() { None } else { Some(work) };
+    let work = work.map(|plan| work::employ(me, &data_dir, plan)).transpose();
+    let (work, worked) = work.map_err(Error::Descriptor)?.unzip();
+    if restored.may_release && restored.record.is_some_and(|it| it.voted_for == Some(me)) {
+        restored.may_release = end_remnants(&data_dir);
+    }
     let now = clock.now();
     let mut node = Node::new(params, restored, now);
     node.remember_unclean_starts(now, &unclean_starts);
@@ -176,7 +188,10 @@ fn start(plan: Plan) -> Result<(), Error> {
         if let Some(link) = guardian {
             engine.guard(link);
         }
-        let sources = Sources { stored, commands, resolved, signals, guardian: hearing };
+        if let Some(work) = work {
+            engine.employ(work);
+        }
+        let sources = Sources { stored, commands, resolved, signals, guardian: hearing, worked };
         serve(engine, socket, clock, sources).await
     });
     // A look-up that hangs must not keep the process.
@@ -187,6 +202,21 @@ fn start(plan: Plan) -> Result<(), Error> {
         info!(node = %me, "stopped");
     }
     done
+}
+
+/// What a predecessor has left running ends before its promises are freed; tells whether it has.
+fn end_remnants(data_dir: &Path) -> bool {
+    match work::leftover::end(data_dir) {
+        Ok(0) => true,
+        Ok(count) => {
+            warn!(count, "the work of the process before was still running: it was killed");
+            true
+        }
+        Err(count) => {
+            warn!(count, "the work of the process before cannot be ended: its lease runs out");
+            false
+        }
+    }
 }
 
 fn boot_clock() -> Instant {

@@ -7,9 +7,11 @@
 
 mod cluster_command;
 mod elections;
+mod exec;
 mod exits;
 mod garbage;
 mod guardian;
+mod hooks;
 mod judge;
 mod restarts;
 mod runbook;

@@ -17,6 +17,13 @@ pub(super) struct Guarded {
     told: Option<Farewell>,
 }
 
+impl Guarded {
+    /// Sends what waits.
+    pub(super) fn flush(&mut self) {
+        self.link.flush();
+    }
+}
+
 /// Whether this output can belong to another last word than before: a term in which this node stands, or
 /// another address of a voter.
 pub(super) const fn changes_farewell(output: &Output) -> bool {
@@ -37,6 +44,12 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         if let Some(guarded) = &mut self.guarded {
             guarded.link.tell(note);
         }
+    }
+
+    /// Tells the guardian that this node ends in good order: nothing is left to be said or done.
+    pub fn part(&mut self) {
+        self.tell(&Note::Will { datagram: Vec::new(), to: Vec::new() });
+        self.tell(&Note::Idle);
     }
 
     /// Tells the guardian the last word of this node, if it is another than before.

@@ -193,16 +193,12 @@ impl Ward {
 
     /// Does what a dead node has left to do.
     async fn execute(&mut self, died: Died) {
-        let in_order = died == Died::Exited(0);
         if !ending::end_all(END_PATIENCE).await {
             error!("what the node has started cannot be ended: its lease runs out");
             return;
         }
-        if in_order {
-            return;
-        }
         match died {
-            Died::Exited(code) => warn!(code, "the node has failed"),
+            Died::Exited(code) => info!(code, "the node has ended"),
             Died::Killed(signal) => warn!(signal, "the node was killed"),
         }
         if let (Some(job), Some(working)) = (self.told.lose.take(), self.told.working) {
