@@ -22,6 +22,8 @@ pub enum Exit {
     VoteStore,
     /// What a guarded node or a command ended with; 128 and the signal that killed it.
     PassedOn(u8),
+    /// 75: the node refuses what was asked; nothing has changed, and it may be asked again.
+    Refused,
 }
 
 impl Exit {
@@ -35,6 +37,7 @@ impl Exit {
             Self::Invariant => 70,
             Self::VoteStore => 74,
             Self::PassedOn(code) => code,
+            Self::Refused => 75,
         }
     }
 }

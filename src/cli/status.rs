@@ -62,7 +62,7 @@ pub fn run(args: &StatusArgs) -> Result<String, Failure> {
 }
 
 /// What to tell a person about a node that does not answer.
-fn failure(at: &str, error: &GetError) -> Failure {
+pub(super) fn failure(at: &str, error: &GetError) -> Failure {
     let (exit, message) = match error {
         GetError::Url(problem) => {
             (Exit::Usage, format!("`{at}` is no URL to ask: {problem}; write http://HOST:PORT"))

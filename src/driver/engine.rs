@@ -13,14 +13,13 @@
 //!    beyond [`MAX_COMMANDS`] is refused.
 
 mod guarded;
+mod words;
 mod working;
 
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
-use ringrift_wire::{
-    Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, decode, encode,
-};
+use ringrift_wire::{Boot, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, decode, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -43,6 +42,8 @@ use crate::telemetry::Metrics;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
 use guarded::Guarded;
+use words::{kind_index, reason_index};
+pub use words::{kind_words, reason_words};
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(10);
@@ -76,6 +77,11 @@ pub trait Machine {
     fn lease_end(&self) -> Option<Instant> {
         None
     }
+
+    /// Whether, told to stop, it has said its last word.
+    fn has_left(&self) -> bool {
+        true
+    }
 }
 
 impl Machine for Node {
@@ -101,6 +107,10 @@ impl Machine for Node {
 
     fn lease_end(&self) -> Option<Instant> {
         Self::lease_end(self)
+    }
+
+    fn has_left(&self) -> bool {
+        Self::has_left(self)
     }
 }
 
@@ -297,7 +307,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.stopping_since.is_some_and(|since| {
-            let works = self.work.as_ref().is_some_and(Work::is_busy);
+            let works = self.work.as_ref().is_some_and(Work::is_busy) || !self.machine.has_left();
             let waiting = self.writing > 0 || !self.refused.is_empty() || works;
             !waiting || self.clock.now().since(since) >= self.stop_grace()
         })
@@ -448,6 +458,7 @@ const fn changes_leadership(output: &Output) -> bool {
             | Elect::PromiseReleased { .. }
             | Elect::RecordAdopted { .. }
             | Elect::VoterSetMismatch { .. }
+            | Elect::HandoverEnded { .. }
             | Elect::StoreHealth { .. } => false,
         },
         // Members come and go without a change of leader, and in a large cluster often.
@@ -486,27 +497,6 @@ const fn is_election(kind: Kind) -> bool {
         | Kind::Hearing
         | Kind::Conflict => false,
     }
-}
-
-/// The words of all kinds of datagrams, in the order of the indices that metrics are counted by.
-#[must_use]
-pub fn kind_words() -> Vec<&'static str> {
-    Kind::ALL.iter().map(|kind| kind.as_str()).collect()
-}
-
-/// The words of all reasons to reject a datagram, likewise.
-#[must_use]
-pub fn reason_words() -> Vec<&'static str> {
-    DecodeError::ALL.iter().map(|reason| reason.as_str()).collect()
-}
-
-fn kind_index(kind: Kind) -> usize {
-    Kind::ALL.iter().position(|one| *one == kind).unwrap_or(usize::MAX)
-}
-
-fn reason_index(reason: DecodeError) -> usize {
-    let word = reason.as_str();
-    DecodeError::ALL.iter().position(|one| one.as_str() == word).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

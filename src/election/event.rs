@@ -3,6 +3,8 @@
 use core::time::Duration;
 use ringrift_wire::{NodeId, Refusal};
 
+use super::HandoverOutcome;
+
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -84,6 +86,17 @@ pub enum Event {
         /// Which voter.
         voter: NodeId,
     },
+    /// A handover of this leader ended.
+    HandoverEnded {
+        /// The term that ended, or was to end.
+        term: u64,
+        /// What it was for.
+        cause: LossCause,
+        /// Who was told to stand.
+        to: Option<NodeId>,
+        /// How it ended.
+        outcome: HandoverOutcome,
+    },
     /// The vote store failed or works again.
     StoreHealth {
         /// Whether it works.
@@ -110,11 +123,13 @@ pub enum ElectionCause {
     Triggered,
     /// A voter's term is above the leader's.
     HigherTerm,
+    /// The leader handed over to this voter.
+    HandedOver,
 }
 
 impl ElectionCause {
     /// Every cause, for labels.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoLeader,
         Self::LeaderSuspected,
         Self::LeaderReleased,
@@ -123,6 +138,7 @@ impl ElectionCause {
         Self::Canvassed,
         Self::Triggered,
         Self::HigherTerm,
+        Self::HandedOver,
     ];
 
     /// The word for logs, labels and JSON.
@@ -137,6 +153,7 @@ impl ElectionCause {
             Self::Canvassed => "canvassed",
             Self::Triggered => "triggered",
             Self::HigherTerm => "higher_term",
+            Self::HandedOver => "handed_over",
         }
     }
 }

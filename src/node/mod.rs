@@ -21,6 +21,7 @@ mod hearing;
 mod io;
 mod report;
 pub mod status;
+mod why;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -34,6 +35,7 @@ pub use event::Event;
 pub use farewell::Farewell;
 pub use io::{Command, Input, Output, Params, Peer, Persisted};
 pub use status::Status;
+pub use why::Why;
 
 use self::beacons::Beacons;
 use self::hearing::Hearings;
@@ -64,6 +66,8 @@ pub struct Node {
     foreign_told: BTreeMap<NodeId, Instant>,
     /// Another live process has this node's name: it says and hears nothing any more.
     name_taken: bool,
+    /// It has been told to stop, and still leads.
+    leaving: bool,
     outputs: VecDeque<Output>,
     now: Instant,
     foreign_addresses: u64,
@@ -100,6 +104,7 @@ impl Node {
             started_unix,
             foreign_told: BTreeMap::new(),
             name_taken: false,
+            leaving: false,
             membership: Membership::new(params.membership, me, seeds, params.seed ^ 0x5eed, now),
             machine: Machine::new(setup, restored, now),
             beacons: Beacons::default(),
@@ -180,6 +185,12 @@ impl Node {
         self.machine.leads(now)
     }
 
+    /// Whether a node that was told to stop has said its last word.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        !self.leaving
+    }
+
     fn on_command(&mut self, now: Instant, number: u64, command: Command) {
         match command {
             Command::Trigger => self.machine.trigger(now, number),
@@ -194,8 +205,7 @@ impl Node {
             }
             Command::Stop => {
                 self.machine.stop(now);
-                self.drain_machine();
-                self.membership.leave(now);
+                self.leaving = true;
             }
         }
     }
@@ -272,6 +282,10 @@ impl Node {
     fn drain(&mut self) {
         self.drain_membership();
         self.drain_machine();
+        if self.leaving && self.machine.core().is_none_or(|core| core.leading_term().is_none()) {
+            self.leaving = false;
+            self.membership.leave(self.now);
+        }
         self.drain_membership();
     }
 
@@ -359,7 +373,7 @@ impl Node {
 
     /// Another process has this node's name (invariant 3). What it led or stood for ends.
     fn end(&mut self) {
-        self.machine.stop(self.now);
+        self.machine.halt(self.now);
         self.drain_machine();
         self.name_taken = true;
     }

@@ -185,6 +185,11 @@ fn log_election(event: &election::Event, node: &str) {
         Event::VoterSetMismatch { voter } => {
             warn!(node, voter = voter.as_str(), "voter counts with other voters");
         }
+        Event::HandoverEnded { term, cause, to, outcome } => {
+            let to = to.as_ref().map(NodeId::as_str);
+            let (cause, outcome) = (cause.as_str(), outcome.as_str());
+            info!(node, term, cause, to, outcome, "handover ended");
+        }
         Event::StoreHealth { works: true } => info!(node, "vote store works again"),
         Event::StoreHealth { works: false } => warn!(node, "vote store failed"),
     }

@@ -11,6 +11,7 @@ mod exec;
 mod exits;
 mod garbage;
 mod guardian;
+mod handover;
 mod hooks;
 mod judge;
 mod restarts;

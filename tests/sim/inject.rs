@@ -90,7 +90,7 @@ impl World {
                 lease: duration(options.lease),
                 election_timeout: duration(options.election_timeout),
                 clock_drift_ppm: options.drift_ppm,
-                work_grace: Duration::ZERO,
+                work_grace: core::time::Duration::ZERO,
                 hysteresis: Hysteresis::default(),
                 places,
             },

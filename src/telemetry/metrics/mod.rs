@@ -19,7 +19,7 @@ use prometheus::{
     CounterVec, Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
 };
-use ringrift_wire::{NodeId, Refusal};
+use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use tracing_appender::non_blocking::ErrorCounter;
@@ -100,20 +100,7 @@ const REFUSALS: [&str; 9] = [
 ];
 
 /// The word for a refusal in logs, labels and JSON.
-#[must_use]
-pub const fn refusal_word(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::VoterSet => "voter_set",
-        Refusal::Term => "term",
-        Refusal::Voted => "voted",
-        Refusal::Promised { .. } => "promised",
-        Refusal::Abstaining { .. } => "abstaining",
-        Refusal::Empty => "empty",
-        Refusal::Store => "store",
-        Refusal::LeaderAlive { .. } => "leader_alive",
-        Refusal::Lease => "lease",
-    }
-}
+pub use crate::election::refusal_word;
 
 impl Metrics {
     /// The numbers of `node` in the cluster of `config`.
