@@ -34,6 +34,7 @@ use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
 use super::work::{Step, Work};
 use crate::election::Event as Elect;
+use crate::http;
 use crate::membership;
 use crate::node::{
     Command, Deadline, Event, Farewell, Input, Node, Output, Persisted, Reply, Status,
@@ -147,6 +148,8 @@ pub struct Outside {
     pub status: Arc<ArcSwap<Status>>,
     /// What Prometheus shows.
     pub metrics: Arc<Metrics>,
+    /// What HTTP shows of the work of a leader.
+    pub work: Arc<ArcSwap<http::Work>>,
     /// The way to the storage thread.
     pub storage: SyncSender<worker::Request>,
     /// The names of peers that are looked up.

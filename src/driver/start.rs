@@ -124,6 +124,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     params.election.work_grace = work.grace();
     let work = if work.is_empty() { None } else { Some(work) };
     let work = work.map(|plan| work::employ(me, &data_dir, plan)).transpose();
+    let work_shown = Arc::default();
     let (work, worked) = work.map_err(Error::Descriptor)?.unzip();
     if restored.may_release && restored.record.is_some_and(|it| it.voted_for == Some(me)) {
         restored.may_release = end_remnants(&data_dir);
@@ -153,6 +154,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         address,
         http_port,
         data_dir: data_dir.clone(),
+        work: Arc::clone(&work_shown),
         guardian_pid,
         warnings,
     };
@@ -181,7 +183,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         let speaks_to = move |address| reach.speaks_to(address);
         let names = peers::spawn(names, SystemResolver, speaks_to, &found);
         let speaker = Speaker { id: me, boot, cluster_tag: tag };
-        let outside = Outside { status, metrics, storage, names };
+        let outside = Outside { status, metrics, storage, names, work: work_shown };
         let mut engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
         let hearing = guardian.as_ref().map(Link::hearing).transpose();
         let hearing = hearing.map_err(Error::Descriptor)?;

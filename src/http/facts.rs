@@ -1,10 +1,12 @@
 //! What the configuration says of this node and the others, for answers.
 
+use arc_swap::ArcSwap;
 use core::net::{IpAddr, SocketAddr};
 use ringrift_wire::NodeId;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Work;
 use crate::config::{Address, Config};
 
 /// The part of an answer that does not change while the process runs.
@@ -20,6 +22,8 @@ pub struct Facts {
     pub http_port: u16,
     /// The folder whose disk `/health` measures.
     pub data_dir: PathBuf,
+    /// The work of a leader, replaced by the driver.
+    pub work: Arc<ArcSwap<Work>>,
     /// The process that watches this one; `None` without a guardian.
     pub guardian_pid: Option<u32>,
     /// What an operator should know about this start, one sentence each.

@@ -41,6 +41,7 @@ mod route;
 mod server;
 mod status;
 mod verbs;
+mod work;
 
 use arc_swap::ArcSwap;
 use core::time::Duration;
@@ -55,6 +56,7 @@ use crate::time::Instant;
 pub use facts::Facts;
 pub use route::routes;
 pub use server::{Handle, spawn};
+pub use work::Work;
 
 /// The largest body that a request may have, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;

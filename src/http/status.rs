@@ -91,6 +91,7 @@ fn process(present: &Present<'_>) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "guardian_pid": facts.guardian_pid,
+        "work": facts.work.load().to_value(),
         "uptime_seconds": uptime,
         "uptime": uptime,
         "timestamp": present.timestamp(),

@@ -5,6 +5,7 @@ use crate::driver::clock::tests::SteppedClock;
 use crate::election::record::Promise;
 use crate::node::Write;
 use crate::telemetry::fixtures;
+use ringrift_wire::DecodeError;
 use ringrift_wire::{Coordinator, Ping, Refusal, Release, VoterSetTag};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -97,7 +98,13 @@ fn bench(room: usize) -> Bench {
         slow: None,
     };
     let speaker = Speaker { id, boot: Boot { sequence: 1, nonce: 2 }, cluster_tag: CLUSTER };
-    let outside = Outside { status, metrics: Arc::new(metrics), storage, names: Names::default() };
+    let outside = Outside {
+        status,
+        metrics: Arc::new(metrics),
+        storage,
+        names: Names::default(),
+        work: Arc::default(),
+    };
     let engine = Engine::new(machine, Rc::clone(&wire), Arc::clone(&clock), speaker, outside);
     Bench { engine, clock, wire, disk }
 }

@@ -1,5 +1,6 @@
 //! The work of a leader, as the engine drives it: what of the node's word concerns it, and what follows.
 
+use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::{Engine, Machine, Outgoing};
@@ -25,6 +26,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     pub fn worked(&mut self, report: Report) {
         if let Report::Failed { term, why } = &report {
             warn!(term, why, "leadership is given up: its work cannot begin");
+            self.outside.metrics.traffic.work_failed();
         }
         let step = self.work.as_mut().and_then(|work| work.report(report));
         self.take_step(step);
@@ -57,11 +59,13 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     pub(super) fn tend(&mut self) {
         let Some(work) = &mut self.work else { return };
         let lease_end = self.machine.lease_end();
-        let was_busy = work.shown();
-        work.tick(self.clock.now(), lease_end);
-        let shown = work.shown();
-        if shown.ending && !was_busy.ending {
+        if work.tick(self.clock.now(), lease_end) {
             warn!("no renewal of the lease: the work of the leader is ended");
+            self.outside.metrics.traffic.work_failed();
+        }
+        let shown = work.shown();
+        if **self.outside.work.load() != shown {
+            self.outside.work.store(Arc::new(shown));
         }
         for note in work.to_tell(lease_end) {
             self.tell(&note);

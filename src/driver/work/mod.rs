@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::Hooks;
 use crate::driver::guardian::{Job, Note};
 use crate::election::LossCause;
+use crate::http;
 use crate::time::Instant;
 pub use runner::{Order, Report};
 
@@ -110,17 +111,6 @@ pub enum Step {
     Finish(u8),
 }
 
-/// What people are shown of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
-    /// In which term it runs or is ending; `None` while there is none.
-    pub term: Option<u64>,
-    /// Whether it is ending.
-    pub ending: bool,
-    /// Why the lead was given up for it the last time.
-    pub failure: Option<String>,
-}
-
 /// The work of a node, on the loop's side.
 #[derive(Debug)]
 pub struct Work {
@@ -200,13 +190,14 @@ impl Work {
 
     /// What people are shown.
     #[must_use]
-    pub fn shown(&self) -> Shown {
+    pub fn shown(&self) -> http::Work {
         let (term, ending) = match self.stage {
             Stage::Idle => (None, false),
             Stage::Held { term } => (Some(term), false),
             Stage::Ending { term, .. } => (Some(term), true),
         };
-        Shown { term, ending, failure: self.failure.clone() }
+        let configured = self.plan.has_work();
+        http::Work { configured, term, ending, failure: self.failure.clone() }
     }
 
     /// This node leads in a term.
@@ -283,14 +274,16 @@ impl Work {
         lease_end.filter(|_| held).map(|end| end - self.plan.grace())
     }
 
-    /// Ends the work of a lease that runs thin.
-    pub fn tick(&mut self, now: Instant, lease_end: Option<Instant>) {
-        let Stage::Held { term } = self.stage else { return };
+    /// Ends the work of a lease that runs thin; tells whether it has just begun to.
+    pub fn tick(&mut self, now: Instant, lease_end: Option<Instant>) -> bool {
+        let Stage::Held { term } = self.stage else { return false };
         if let Some(end) = lease_end
             && self.next_deadline(lease_end).is_some_and(|at| at <= now)
         {
             self.begin_end(term, LossCause::LeaseThin, end, None);
+            return true;
         }
+        false
     }
 
     /// Takes what the runner reports.
