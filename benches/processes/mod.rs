@@ -6,6 +6,7 @@
 mod coldstart;
 mod failover;
 mod guardian;
+mod handover;
 mod idle;
 mod lab;
 mod membership;
@@ -44,6 +45,7 @@ pub fn main(name: &str) {
     match name {
         "coldstart" => coldstart::run(),
         "failover" => failover::run(),
+        "handover" => handover::run(),
         "idle" => idle::run(),
         "membership" => membership::run(),
         _ => unreachable!("no bench is called {name}"),

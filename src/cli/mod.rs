@@ -11,6 +11,7 @@ mod get;
 pub mod operator;
 pub mod run;
 pub mod status;
+mod why;
 pub mod work;
 
 use clap::{Parser, Subcommand};

@@ -13,13 +13,13 @@
 //!    beyond [`MAX_COMMANDS`] is refused.
 
 mod guarded;
-mod words;
+mod kinds;
 mod working;
 
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
-use ringrift_wire::{Boot, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, decode, encode};
+use ringrift_wire::{Boot, Envelope, MAX_DATAGRAM, Message, NodeId, decode, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ use crate::telemetry::Metrics;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
 use guarded::Guarded;
-use words::{kind_index, reason_index};
-pub use words::{kind_words, reason_words};
+use kinds::{is_election, kind_index, reason_index};
+pub use kinds::{kind_words, reason_words};
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(10);
@@ -471,34 +471,6 @@ const fn changes_leadership(output: &Output) -> bool {
         | Output::Send { .. }
         | Output::EndWork { .. }
         | Output::Reply { .. } => false,
-    }
-}
-
-/// Whether a message is one on which leases and votes wait.
-const fn is_election(kind: Kind) -> bool {
-    match kind {
-        Kind::Coordinator
-        | Kind::Acknowledge
-        | Kind::Release
-        | Kind::Election
-        | Kind::Answer
-        | Kind::Canvass
-        | Kind::CanvassReply
-        | Kind::Inquire
-        | Kind::Report
-        | Kind::Offer
-        | Kind::Ready
-        | Kind::Go
-        | Kind::StepDown => true,
-        Kind::Ping
-        | Kind::Ack
-        | Kind::PingReq
-        | Kind::Nack
-        | Kind::RelayedAck
-        | Kind::Gossip
-        | Kind::Pull
-        | Kind::Hearing
-        | Kind::Conflict => false,
     }
 }
 

@@ -142,7 +142,8 @@ impl Node {
             .filter(|(_, v)| v.set_mismatch)
             .map(|(id, _)| id)
             .collect();
-        if all - other_sets.len() < quorum {
+        let usable = |id: &&NodeId| !unreachable.contains(id) && !other_sets.contains(id);
+        if self.set.ids().iter().filter(usable).count() < quorum {
             let names = names(&other_sets);
             return format!(
                 "these voters are configured with another voter list or voters_version: {names}"
@@ -169,13 +170,9 @@ impl Node {
         if self.machine.election_in_progress() {
             return "an election is under way".to_owned();
         }
-        if self.machine.order(now).iter().all(|(_, priority)| priority.drained) {
-            return "every voter is drained or configured never to lead: run `ringrift-p2p resume` on one"
-                .to_owned();
-        }
         if self.machine.own_priority(now).drained {
-            return "this voter does not stand, being drained or configured never to lead; waiting for \
-                    another"
+            return "this voter does not stand, being drained or configured never to lead; if no other voter \
+                    stands, they all are: run `ringrift-p2p resume` on one"
                 .to_owned();
         }
         "waiting for a better voter to stand".to_owned()

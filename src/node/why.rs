@@ -51,6 +51,16 @@ impl Status {
         if me.priority.drained {
             return format!("{} votes only: its host is configured with `priority: never`", me.id);
         }
+        if !self.store_works {
+            return format!("the vote store of {} cannot be written; see its log", me.id);
+        }
+        if let Some(until) = self.abstains_until.filter(|until| now < *until) {
+            return format!(
+                "{} restarted without knowing what it had promised, and abstains for {} more",
+                me.id,
+                span(now.until(until))
+            );
+        }
         let Some(leader) = self.leader_at(now) else {
             return format!("nobody leads: {}", self.no_leader_reason);
         };
@@ -146,6 +156,3 @@ fn difference(better: &VoterStatus, worse: &VoterStatus) -> String {
 fn span(length: Duration) -> String {
     format!("{:.1} s", length.as_secs_f64())
 }
-
-#[cfg(test)]
-mod tests;

@@ -50,6 +50,7 @@ pub struct Metrics {
     canvassing_since: AtomicU64,
     votes_granted: IntCounter,
     votes_refused: IntCounterVec,
+    handovers: IntCounterVec,
     connections_refused: IntCounter,
 }
 
@@ -128,6 +129,12 @@ impl Metrics {
         for refusal in REFUSALS {
             votes_refused.with_label_values(&[refusal]);
         }
+        let handovers = builder.counter("ringrift_p2p_handovers_total")?;
+        for cause in election::LossCause::ALL {
+            for outcome in election::HandoverOutcome::ALL {
+                handovers.with_label_values(&[cause.as_str(), outcome.as_str()]);
+            }
+        }
         let votes_granted = builder.single_counter("ringrift_p2p_votes_granted_total")?;
         let connections_refused =
             builder.single_counter("ringrift_p2p_http_connections_refused_total")?;
@@ -143,6 +150,7 @@ impl Metrics {
             canvassing_since: AtomicU64::new(0),
             votes_granted,
             votes_refused,
+            handovers,
             connections_refused,
         })
     }
@@ -173,6 +181,9 @@ impl Metrics {
             Event::VoteGranted { .. } => self.votes_granted.inc(),
             Event::VoteRefused { why, .. } => {
                 self.votes_refused.with_label_values(&[refusal_word(*why)]).inc();
+            }
+            Event::HandoverEnded { cause, outcome, .. } => {
+                self.handovers.with_label_values(&[cause.as_str(), outcome.as_str()]).inc();
             }
             _ => {}
         }
