@@ -5,7 +5,7 @@ use crate::driver::clock::tests::SteppedClock;
 use crate::election::record::Promise;
 use crate::node::Write;
 use crate::telemetry::fixtures;
-use ringrift_wire::DecodeError;
+use ringrift_wire::{DecodeError, Kind};
 use ringrift_wire::{Coordinator, Ping, Refusal, Release, VoterSetTag};
 use std::cell::RefCell;
 use std::collections::VecDeque;
