@@ -3,6 +3,7 @@
 use core::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -18,6 +19,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// How long a killed group may take to be gone before that is given up.
 const GONE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// So often it is looked who of it lives, which takes longer.
+const CLOSER_LOOK: u128 = 5;
 
 /// How programs are started.
 #[derive(Clone, Debug)]
@@ -87,8 +91,9 @@ impl Group {
     pub(super) async fn kill(mut self) {
         self.kill_at_once();
         let patience = GONE_PATIENCE.as_millis() / LOOK_EVERY.as_millis();
-        for _ in 0..patience {
-            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) && self.is_gone() {
+        for look in 1..=patience {
+            let ended = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
+            if ended && (self.is_gone() || (look % CLOSER_LOOK == 0 && !self.has_living())) {
                 return;
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -97,6 +102,20 @@ impl Group {
 
     fn is_gone(&self) -> bool {
         test_kill_process_group(self.id) == Err(Errno::SRCH)
+    }
+
+    /// Whether somebody in the group lives. The dead whom nobody collects, as in containers whose first process
+    /// does not, stay in it for ever.
+    fn has_living(&self) -> bool {
+        let Ok(all) = fs::read_dir("/proc") else { return true };
+        let stats = all.flatten().filter_map(|it| fs::read_to_string(it.path().join("stat")).ok());
+        let group = self.id.as_raw_nonzero().to_string();
+        stats.into_iter().any(|stat| {
+            // The name may contain anything; state, parent and group follow its last bracket.
+            let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+            let state = fields.next();
+            fields.nth(1) == Some(&group) && !matches!(state, Some("Z" | "X"))
+        })
     }
 }
 

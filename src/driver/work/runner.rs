@@ -150,6 +150,8 @@ impl Runner {
             let next = match (end, begins) {
                 (Some(end), None) => waiting.remove(end),
                 (Some(end), Some(begins)) if end < begins => waiting.remove(end),
+                // Whatever began now would be interrupted.
+                _ if self.ends.borrow_and_update().is_some() && begins.is_none() => None,
                 _ => waiting.pop_front(),
             };
             if let Some(order) = next {
@@ -162,6 +164,7 @@ impl Runner {
                     Some(order) => waiting.push_back(order),
                     None => return,
                 },
+                changed = self.ends.changed() => if changed.is_err() { return },
                 () = follow(&mut self.worker, &self.starter, &self.reports) => {}
             }
         }
