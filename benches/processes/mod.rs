@@ -5,6 +5,7 @@
 
 mod coldstart;
 mod failover;
+mod guardian;
 mod handover;
 mod idle;
 mod lab;

@@ -55,6 +55,8 @@ fn start() -> Handle {
         address,
         http_port: 8_770,
         data_dir: PathBuf::from("/"),
+        work: Default::default(),
+        guardian_pid: None,
         warnings: Vec::new(),
         keys: Arc::default(),
         token: None,

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod cluster;
+pub mod exec;
 pub mod exit;
 mod get;
 pub mod keygen;
@@ -12,6 +13,7 @@ pub mod operator;
 pub mod run;
 pub mod status;
 mod why;
+pub mod work;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -57,12 +59,17 @@ pub struct Arguments {
 pub enum Command {
     /// Run one node until it is told to stop (SIGTERM or SIGINT)
     Run(run::RunArgs),
+    /// Run one node, and a command while that node leads and only then
+    Exec(exec::ExecArgs),
     /// Run every voter of a configuration on this machine, as child processes
     Cluster(cluster::ClusterArgs),
     /// Check a configuration and print what it comes to
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Become another program that dies with its parent; for hooks and commands
+    #[command(hide = true)]
+    Work(work::WorkArgs),
     /// Have the leader hand over to the best voter that is ready
     StepDown(operator::NodeArgs),
     /// Have the leader hand over to a named voter
@@ -91,7 +98,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let done = match arguments.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => return ended(run::run(args)),
+        Command::Exec(args) => return ended(exec::run(args)),
+        Command::Work(args) => return ended(Err(work::become_program(&args))),
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
         Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
@@ -103,8 +112,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::ReloadKeys(args) => operator::reload_keys(&args).and_then(|text| print(&text)),
         Command::Keygen => keygen::run().and_then(|text| print(&text)),
     };
+    ended(done.map(|()| Exit::Success))
+}
+
+/// Prints what went wrong and says how to end.
+fn ended(done: Result<Exit, Failure>) -> Exit {
     match done {
-        Ok(()) => Exit::Success,
+        Ok(exit) => exit,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "error: {failure}");
             failure.exit

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::address;
 use super::error::{ConfigErrors, Position, Warning};
+use super::hooks;
 use super::raw::{self, Node, Value};
 use super::section::{Faults, Section, nearest, repeated_keys};
 use super::together;
@@ -20,7 +21,7 @@ use super::{
 /// a datagram to each.
 pub const MAX_VOTERS: usize = 31;
 
-const TOP_LEVEL: [&str; 10] = [
+const TOP_LEVEL: [&str; 11] = [
     "cluster",
     "voters",
     "p2p_voters",
@@ -31,6 +32,7 @@ const TOP_LEVEL: [&str; 10] = [
     "http",
     "hosts",
     "data_dir",
+    "hooks",
 ];
 
 const ELECTION: [&str; 8] = [
@@ -82,6 +84,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
     let gossip = gossip(top.take("gossip"), &mut faults);
     let membership =
         membership(top.take("membership"), &election, &gossip, hosts.len(), &mut faults);
+    let hooks = hooks::read(top.take("hooks"), &election, &mut faults);
     let data_dir = top.path("data_dir", &mut faults).map(|(path, _)| path);
 
     let mut strangers: Vec<String> = Vec::new();
@@ -114,6 +117,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
         http,
         hosts,
         data_dir,
+        hooks,
     };
     Ok(Loaded { config, warnings, foreign: strangers })
 }

@@ -18,6 +18,7 @@ mod address;
 mod convert;
 mod error;
 mod file;
+mod hooks;
 pub mod identity;
 mod loopback;
 mod params;
@@ -36,6 +37,7 @@ use std::path::PathBuf;
 pub use convert::{MAX_VOTERS, parse};
 pub use error::{ConfigError, ConfigErrors, Position, Warning};
 pub use file::{MAX_FILE_BYTES, Surroundings, data_dir, find, load, open, promise_file};
+pub use hooks::Hooks;
 pub use loopback::{Layout, loopback, on_loopback};
 pub use params::{Derived, derived, node_params, places};
 
@@ -80,6 +82,8 @@ pub struct Config {
     /// Folder that holds the state folder of each node (`<data_dir>/<id>`); `None` for the default of
     /// the user. See [`data_dir`].
     pub data_dir: Option<PathBuf>,
+    /// What a node runs when the lead comes, goes or changes.
+    pub hooks: Hooks,
 }
 
 /// How gossip is sealed.

@@ -65,6 +65,9 @@ impl Config {
         if let Some(path) = &self.data_dir {
             put("data_dir", json!(path));
         }
+        if let Some(hooks) = self.hooks.to_value(election) {
+            put("hooks", hooks);
+        }
         let hosts = self.hosts.iter().map(|(id, host)| (id.to_string(), host.to_value(&self.http)));
         put("hosts", Value::Object(hosts.collect()));
         Value::Object(root)

@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod engine;
 pub mod entropy;
+pub mod guardian;
 pub mod own;
 pub mod peers;
 pub mod ports;
@@ -21,6 +22,7 @@ pub mod sealing;
 pub mod start;
 pub mod store;
 pub mod udp;
+pub mod work;
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -29,7 +31,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::node::{Command, Reply};
 use clock::{Clock, Timer, sleep_for};
@@ -38,6 +40,7 @@ use sealing::Unsealed;
 use sealing::ring::Ring;
 use store::worker::Answer;
 use udp::{Class, Socket, classify};
+use work::Report;
 
 /// The most datagrams of one turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -113,6 +116,10 @@ pub struct Sources {
     pub rings: mpsc::Receiver<(Arc<Ring>, Unsealed)>,
     /// The signals of the process.
     pub signals: Signals,
+    /// The line to the guardian, to see its end; `None` without one.
+    pub guardian: Option<tokio::net::UnixStream>,
+    /// What becomes of the work of a leader; `None` on a node without any.
+    pub worked: Option<mpsc::UnboundedReceiver<Report>>,
 }
 
 /// The signals that the process listens to.
@@ -147,10 +154,12 @@ enum Woken {
     Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
     Ring((Arc<Ring>, Unsealed)),
+    Orphaned,
+    Worked(Report),
     Failed(Error),
 }
 
-/// Runs the loop until the node is stopped.
+/// Runs the loop until the node is stopped. Gives the exit code of a command that has ended for good.
 ///
 /// # Errors
 /// See [`Error`].
@@ -159,7 +168,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
     socket: Arc<Socket>,
     clock: C,
     mut sources: Sources,
-) -> Result<(), Error> {
+) -> Result<Option<u8>, Error> {
     let timer = Timer::new().map_err(Error::Descriptor)?;
     let mut batch = Vec::with_capacity(DATAGRAMS_PER_TURN);
     loop {
@@ -168,7 +177,8 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             return Err(error);
         }
         if engine.is_finished() {
-            return Ok(());
+            engine.part();
+            return Ok(engine.exit_code());
         }
         let sleep = sleep_for(clock.now(), engine.next_deadline());
         let woken = wait(&timer, sleep, &socket, &mut sources).await;
@@ -183,7 +193,13 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
                 info!("stopping");
                 engine.stop();
             }
-            Woken::Ring((ring, unsealed)) => engine.sealing().replace(ring, unsealed),
+            Woken::Ring((ring, unsealed)) => engine.reseal(ring, unsealed),
+            Woken::Orphaned => {
+                warn!("the guardian is gone: stopping");
+                sources.guardian = None;
+                engine.stop();
+            }
+            Woken::Worked(report) => engine.worked(report),
             Woken::Failed(error) => return Err(error),
         }
         for answer in drain(&mut sources.stored, ANSWERS_PER_TURN) {
@@ -210,16 +226,18 @@ async fn wait(
     socket: &Socket,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, rings, signals } = sources;
+    let Sources { stored, commands, resolved, rings, signals, guardian, worked } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;
         _ = signals.terminate.recv() => Woken::Stop,
         _ = signals.interrupt.recv() => Woken::Stop,
+        () = orphaned(guardian.as_ref()) => Woken::Orphaned,
         done = timer.sleep(sleep) => match done {
             Ok(()) => Woken::Due,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
+        report = reported(worked.as_mut()) => report.map_or_else(|| lost("work"), Woken::Worked),
         answer = stored.recv() => answer.map_or_else(|| lost("storage"), Woken::Stored),
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
@@ -228,6 +246,20 @@ async fn wait(
             Ok(()) => Woken::Readable,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
+    }
+}
+
+async fn orphaned(guardian: Option<&tokio::net::UnixStream>) {
+    match guardian {
+        Some(line) => guardian::gone(line).await,
+        None => core::future::pending().await,
+    }
+}
+
+async fn reported(worked: Option<&mut mpsc::UnboundedReceiver<Report>>) -> Option<Report> {
+    match worked {
+        Some(reports) => reports.recv().await,
+        None => core::future::pending().await,
     }
 }
 

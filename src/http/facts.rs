@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Work;
 use crate::config::token::Token;
 use crate::config::{Address, Config};
 
@@ -23,6 +24,10 @@ pub struct Facts {
     pub http_port: u16,
     /// The folder whose disk `/health` measures.
     pub data_dir: PathBuf,
+    /// The work of a leader, replaced by the driver.
+    pub work: Arc<ArcSwap<Work>>,
+    /// The process that watches this one; `None` without a guardian.
+    pub guardian_pid: Option<u32>,
     /// What an operator should know about this start, one sentence each.
     pub warnings: Vec<String>,
     /// The keys of sealed gossip in use.

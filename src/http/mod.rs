@@ -48,6 +48,7 @@ mod route;
 mod server;
 mod status;
 mod verbs;
+mod work;
 
 use arc_swap::ArcSwap;
 use core::time::Duration;
@@ -63,6 +64,7 @@ pub use facts::{Facts, Keys};
 pub use feed::{Feed, Tap, feed};
 pub use route::routes;
 pub use server::{Handle, spawn};
+pub use work::Work;
 
 /// The largest body that a request may have, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;

@@ -56,6 +56,13 @@ pub(crate) fn config() -> Config {
         tailscale_ip: Some(address(name).ip().to_string()),
     };
     let names = VOTERS.iter().chain([&OBSERVER]);
+    let hooks = config::Hooks {
+        on_gain: None,
+        on_lose: None,
+        on_leader_change: None,
+        deadline: seconds(30),
+        grace: seconds(15),
+    };
     Config {
         path: Some(PathBuf::from("config/distributed_hosts.yaml")),
         hash: "0123456789abcdef".to_owned(),
@@ -82,6 +89,7 @@ pub(crate) fn config() -> Config {
         http: config::Http { port: None, bind: None },
         hosts: names.zip(1..).map(|(name, order)| (id(name), host(name, order))).collect(),
         data_dir: None,
+        hooks,
     }
 }
 

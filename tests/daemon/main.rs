@@ -7,9 +7,12 @@
 
 mod cluster_command;
 mod elections;
+mod exec;
 mod exits;
 mod garbage;
+mod guardian;
 mod handover;
+mod hooks;
 mod judge;
 mod operators;
 mod restarts;

@@ -5,7 +5,7 @@ use crate::driver::clock::tests::SteppedClock;
 use crate::election::record::Promise;
 use crate::node::Write;
 use crate::telemetry::fixtures;
-use ringrift_wire::{Coordinator, Ping, Refusal, Release, VoterSetTag, decode};
+use ringrift_wire::{Coordinator, DecodeError, Kind, Ping, Refusal, Release, VoterSetTag, decode};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -111,8 +111,8 @@ fn bench(room: usize) -> Bench {
     };
     let speaker = Speaker { id, boot: Boot { sequence: 1, nonce: 2 }, cluster_tag: CLUSTER };
     let (events, _tap) = http::feed();
-    let (metrics, names) = (Arc::new(metrics), Names::default());
-    let outside = Outside { status, metrics, storage, names, events };
+    let (metrics, names, work) = (Arc::new(metrics), Names::default(), Arc::default());
+    let outside = Outside { status, metrics, storage, names, events, work };
     let engine = Engine::new(machine, Rc::clone(&wire), Arc::clone(&clock), speaker, outside);
     Bench { engine, clock, wire, disk }
 }
