@@ -2,7 +2,7 @@
 
 use ringrift_p2p::election::core::Core;
 use ringrift_p2p::election::record::RestoredPromise;
-use ringrift_wire::{Message, NodeId};
+use ringrift_wire::NodeId;
 use stateright::{Model, Property};
 use std::collections::BTreeMap;
 
@@ -49,8 +49,7 @@ impl Cluster {
     }
 
     fn others(&self, process: u8) -> Vec<NodeId> {
-        let me = self.id(process);
-        (0..self.setup.voters).map(id).filter(|&voter| voter != me).collect()
+        self.setup.others(process).collect()
     }
 
     /// One step of one process: its state is replaced, what it sends is on its way.
@@ -111,82 +110,8 @@ impl Cluster {
         if packet.body.is_answer() || matches!(packet.body, Body::Report { .. }) {
             state.packets.retain(|other| *other != packet);
         }
-        let setup = &self.setup;
-        let (process, from, nonce) = (packet.to, self.id(packet.from), u64::from(packet.nonce));
-        let mut receiver = state.voter(process).clone();
-        let mut body = packet.body;
-        if let Body::Release { term, .. } = &mut body
-            && setup.is(Mutation::ReleaseWithoutTerm)
-            && let Some(promise) = receiver.core.as_ref().and_then(|core| core.promise(NOW))
-        {
-            *term = u8::try_from(promise.term).expect("few terms");
-        }
-        if setup.is(Mutation::OwnLeasePromised) {
-            body = body.with_lease(setup.lease[usize::from(process)]);
-        }
-        if setup.is(Mutation::LeaseFromLastSend) && body.is_answer() {
-            body = body.with_number(receiver.last);
-        }
-        let election = matches!(body, Body::Election { .. });
-        let beat = matches!(body, Body::Beat { .. });
-        if (election && setup.is(Mutation::VoteIgnoresPromise))
-            || (beat && setup.is(Mutation::HeartbeatOverPromise))
-            || ((election || beat) && setup.is(Mutation::ShortenedPromise))
-        {
-            receiver.forget_promise(self.id(process));
-        }
-        let unchanged = state.voter(process) == &receiver;
-        if !unchanged {
-            state.set(process, receiver);
-        }
-        let voters = setup.set();
-        self.step(state, process, |voter, effects| {
-            let me = self.id(process);
-            let Some(core) = &mut voter.core else { return };
-            if setup.is(Mutation::LeaseFromArrival) && body.is_answer() {
-                let known = voter.last;
-                let sent = match core.beat(NOW, &[]) {
-                    Some((number, _)) => Some(number),
-                    None => core.solicit(NOW, &[], PRIORITY).map(|_| u64::from(known) + 1),
-                };
-                if let Some(number) = sent {
-                    body = body.with_number(u8::try_from(number).expect("few sends"));
-                }
-            }
-            match body.message(&voters) {
-                Message::Election(asked) => {
-                    let granted = core.vote(NOW, from, nonce, &asked).is_ok();
-                    if granted && setup.is(Mutation::VoteWithoutPromise) {
-                        voter.carry_out(setup, process, effects);
-                        voter.forget_promise(me);
-                    }
-                }
-                Message::Answer(answer) => {
-                    core.on_answer(NOW, from, &answer);
-                }
-                Message::Coordinator(asked) => {
-                    let _ = core.acknowledge(NOW, from, nonce, &asked, PRIORITY);
-                    if let Some(genesis) = core.genesis_mut() {
-                        let lease = u64::from(asked.lease_ms);
-                        genesis.hear(core::time::Duration::from_millis(lease), asked.term);
-                    }
-                }
-                Message::Acknowledge(answer) => {
-                    core.on_acknowledge(from, &answer);
-                }
-                Message::Release(release) => {
-                    core.release(NOW, from, &release);
-                }
-                Message::Inquire(asked) => {
-                    let report = core.report(from, nonce, &asked);
-                    if let Some(body) = Body::of(&Message::Report(report)) {
-                        let (from, nonce) = (process, voter.nonce);
-                        effects.sent.push(Packet { from, to: packet.from, nonce, body });
-                    }
-                }
-                Message::Report(report) => core.on_report(from, nonce, &report),
-                _ => {}
-            }
+        self.step(state, packet.to, |voter, effects| {
+            voter.receive(&self.setup, packet.to, packet, effects);
         });
     }
 

@@ -28,8 +28,10 @@
 #![cfg(test)]
 
 mod cluster;
+mod local;
 mod mutations;
 mod packet;
+mod reduced;
 mod setup;
 mod state;
 mod voter;
@@ -137,4 +139,49 @@ fn leader_in_place_drift() {
 #[test]
 fn first_start() {
     explore_bounded("first start", Setup { first_start: true, ..Setup::new(3, 1, 2) });
+}
+
+/// Explores the reduced model to its end.
+fn explore_reduced(what: &str, setup: Setup, late: bool) {
+    let began = std::time::Instant::now();
+    let most = std::env::var("MODEL_STEPS").ok().and_then(|steps| steps.parse().ok());
+    let found = reduced::Explorer::new(setup, late).explore(most.unwrap_or(usize::MAX));
+    println!(
+        "{what}: {} states, depth {}, {:?}{}",
+        found.states,
+        found.depth,
+        began.elapsed(),
+        if found.ended { ", all there are" } else { "" }
+    );
+    assert!(found.broken.is_none(), "{what}: {:#?}", found.broken);
+    assert!(found.somebody_led && found.another_led, "{what}: too little happened");
+}
+
+#[test]
+fn reduced_two_terms() {
+    explore_reduced("two terms", two_terms(), false);
+}
+
+#[test]
+fn reduced_two_terms_uneven() {
+    explore_reduced("two terms, uneven clocks", two_terms().uneven(), false);
+}
+
+#[test]
+fn reduced_two_terms_uneven_crash() {
+    let restarts = vec![Restart::SameBoot, Restart::Reboot, Restart::Moved];
+    let setup = Setup { restarts, ..two_terms().uneven().crashing(1) };
+    explore_reduced("two terms, uneven clocks, a crash", setup, false);
+}
+
+#[test]
+fn reduced_two_terms_uneven_late() {
+    explore_reduced("two terms, uneven clocks, late", two_terms().uneven(), true);
+}
+
+#[test]
+fn reduced_two_terms_uneven_crash_late() {
+    let restarts = vec![Restart::SameBoot, Restart::Reboot, Restart::Moved];
+    let setup = Setup { restarts, ..two_terms().uneven().crashing(1) };
+    explore_reduced("two terms, uneven clocks, a crash, late", setup, true);
 }

@@ -67,6 +67,8 @@ pub struct Setup {
     pub deviations: u8,
     /// A clock that has deviated keeps time for so many ticks, less one.
     pub steady: u8,
+    /// In every tick each clock advances by one or by two, as it likes, under a rho of a third.
+    pub uneven: bool,
     /// How often a process crashes.
     pub crashes: u8,
     /// What it may find afterwards.
@@ -102,6 +104,7 @@ impl Setup {
             drift_ppm: 0,
             deviations: 0,
             steady: 0,
+            uneven: false,
             crashes: 0,
             restarts: vec![Restart::SameBoot, Restart::Reboot],
             wipes: 0,
@@ -137,6 +140,12 @@ impl Setup {
         Self { deviations, steady: 3, drift_ppm: 333_334, lease, ..self }
     }
 
+    /// Clocks of which each advances by one or two in every tick, as it likes: a promise of 2 ticks
+    /// may be over after one, and the lease under it has one.
+    pub fn uneven(self) -> Self {
+        Self { uneven: true, drift_ppm: 333_334, ..self }
+    }
+
     /// Processes that crash so often in all.
     pub fn crashing(self, crashes: u8) -> Self {
         Self { crashes, ..self }
@@ -155,6 +164,12 @@ impl Setup {
     /// The longest lease of any, in ticks.
     pub fn longest(&self) -> u8 {
         self.lease.iter().copied().max().unwrap_or(0)
+    }
+
+    /// The names of the other voters.
+    pub fn others(&self, process: u8) -> impl Iterator<Item = NodeId> {
+        let me = self.names[usize::from(process)];
+        (0..self.voters).filter(move |&voter| voter != me).map(id)
     }
 
     /// The processes of that voter's name.
