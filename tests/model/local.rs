@@ -24,6 +24,10 @@ pub enum Input {
     Receive(Packet),
     /// Stands in that term.
     Stand(u8),
+    /// Asks for votes again.
+    Solicit,
+    /// Sends a heartbeat.
+    Beat,
     GiveUp,
     Stop,
     Crash,
@@ -56,9 +60,11 @@ pub struct Facts {
     pub up: bool,
     /// The term that it leads now.
     pub leads: Option<u8>,
-    /// The term of its durable record.
+    /// The term that it is in.
     pub term: u8,
-    /// For whom that was given: process and nonce.
+    /// The term of its durable record.
+    pub durable: u8,
+    /// For whom that was given: name and nonce.
     pub voted: Option<(NodeId, u64)>,
     pub stands: bool,
     /// In office, its lease perhaps run out.
@@ -163,17 +169,28 @@ impl Locals {
             core.expire(NOW);
         });
         match input {
+            Input::Tick(_) if setup.idle => {}
             Input::Tick(_) => renew(&mut voter, &setup, process),
+            Input::Solicit => {
+                let others: Vec<NodeId> = setup.others(process).collect();
+                voter.core.as_mut()?.solicit(NOW, &others, PRIORITY)?;
+            }
+            Input::Beat => {
+                let others: Vec<NodeId> = setup.others(process).collect();
+                voter.core.as_mut()?.beat(NOW, &others)?;
+            }
             Input::Receive(packet) => {
                 voter.receive(&setup, process, packet, &mut effects);
-                if voter.leads().is_some() && voter.leads() != term {
+                if !setup.idle && voter.leads().is_some() && voter.leads() != term {
                     renew(&mut voter, &setup, process);
                 }
             }
             Input::Stand(term) => {
                 voter.core.as_mut()?.stand(NOW, u64::from(term) - 1)?;
                 voter.carry_out(&setup, process, &mut effects);
-                renew(&mut voter, &setup, process);
+                if !setup.idle {
+                    renew(&mut voter, &setup, process);
+                }
             }
             Input::GiveUp => {
                 let kept = voter.core.clone();
@@ -265,7 +282,8 @@ fn facts(voter: &Voter) -> Facts {
         nonce: voter.nonce,
         up: core.is_some(),
         leads: voter.leads(),
-        term: record.map_or(0, |record| small(record.term)),
+        term: core.map(Core::record).or(record).map_or(0, |record| small(record.term)),
+        durable: record.map_or(0, |record| small(record.term)),
         voted: record.and_then(|record| Some((record.voted_for?, record.nonce))),
         stands: core.is_some_and(|core| core.tally().is_some()),
         in_office: core.is_some_and(|core| core.leading_term().is_some()),

@@ -142,10 +142,10 @@ fn first_start() {
 }
 
 /// Explores the reduced model to its end.
-fn explore_reduced(what: &str, setup: Setup, late: bool) {
+fn explore_reduced(what: &str, setup: Setup) {
     let began = std::time::Instant::now();
     let most = std::env::var("MODEL_STEPS").ok().and_then(|steps| steps.parse().ok());
-    let found = reduced::Explorer::new(setup, late).explore(most.unwrap_or(usize::MAX));
+    let found = reduced::Explorer::new(setup).explore(most.unwrap_or(usize::MAX));
     println!(
         "{what}: {} states, depth {}, {:?}{}",
         found.states,
@@ -158,30 +158,21 @@ fn explore_reduced(what: &str, setup: Setup, late: bool) {
 }
 
 #[test]
-fn reduced_two_terms() {
-    explore_reduced("two terms", two_terms(), false);
-}
-
-#[test]
-fn reduced_two_terms_uneven() {
-    explore_reduced("two terms, uneven clocks", two_terms().uneven(), false);
-}
-
-#[test]
-fn reduced_two_terms_uneven_crash() {
+#[ignore]
+fn custom() {
+    let get =
+        |name: &str, default: u64| std::env::var(name).ok().map_or(default, |t| t.parse().unwrap());
     let restarts = vec![Restart::SameBoot, Restart::Reboot, Restart::Moved];
-    let setup = Setup { restarts, ..two_terms().uneven().crashing(1) };
-    explore_reduced("two terms, uneven clocks, a crash", setup, false);
-}
-
-#[test]
-fn reduced_two_terms_uneven_late() {
-    explore_reduced("two terms, uneven clocks, late", two_terms().uneven(), true);
-}
-
-#[test]
-fn reduced_two_terms_uneven_crash_late() {
-    let restarts = vec![Restart::SameBoot, Restart::Reboot, Restart::Moved];
-    let setup = Setup { restarts, ..two_terms().uneven().crashing(1) };
-    explore_reduced("two terms, uneven clocks, a crash, late", setup, true);
+    let base =
+        Setup::new(get("V", 3) as u8, get("T", 2), get("L", 2) as u8).crashing(get("C", 0) as u8);
+    let base = if get("U", 0) == 1 { base.uneven() } else { base };
+    let setup = Setup {
+        restarts,
+        late: get("LATE", 1) == 1,
+        slow_answers: get("SLOW", 0) == 1,
+        idle: get("IDLE", 0) == 1,
+        symmetric: get("SYM", 1) == 1,
+        ..base
+    };
+    explore_reduced("custom", setup);
 }

@@ -3,6 +3,7 @@
 use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::cluster::Cluster;
+use crate::reduced::Explorer;
 use crate::setup::{Mutation, Restart, Setup};
 
 /// The counterexample that the model finds within so many steps, printed.
@@ -189,4 +190,53 @@ fn mutation_wiped_voter_takes_no_floor() {
 #[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_heartbeat_accepted_over_another_promise() {
     counterexample(voters(3, 2).elected().breaking(Mutation::HeartbeatOverPromise), 9);
+}
+
+/// The same for the model that is explored to its end, from the first start on.
+fn counterexample_from_the_start(setup: Setup) {
+    let began = std::time::Instant::now();
+    let mutation = setup.mutation;
+    let found = Explorer::new(setup).explore(30);
+    let Some((invariant, steps)) = found.broken else {
+        panic!("{mutation:?} survives {} states to depth {}", found.states, found.depth);
+    };
+    let (count, took) = (steps.len(), began.elapsed());
+    println!(
+        "{mutation:?} breaks {invariant} in {count} steps, {} states, {took:?}:",
+        found.states
+    );
+    for step in &steps {
+        println!("  {step:?}");
+    }
+}
+
+#[test]
+fn mutations_all() {
+    use Mutation::*;
+    let only = std::env::var("ONLY").ok();
+    let slow = |setup: Setup| Setup { slow_answers: true, ..setup };
+    for setup in [
+        reboot().breaking(NoAbstention),
+        longer_lease(reboot()).breaking(OwnLeaseAbstained),
+        slow(voters(2, 2)).breaking(LeaseFromArrival),
+        slow(voters(2, 2)).breaking(LeaseFromLastSend),
+        voters(2, 2).breaking(ResumeAfterRelease),
+        slow(voters(2, 2)).breaking(LateVotes),
+        voters(3, 2).breaking(ReleaseWithoutTerm),
+        voters(3, 2).breaking(ReleaseAfterFailedReelection),
+        voters(2, 2).breaking(ReleaseFromCopiedStore),
+        voters(2, 2).breaking(VoteIgnoresPromise),
+        voters(2, 2).breaking(VoteWithoutPromise),
+        longer_lease(voters(2, 2)).breaking(OwnLeasePromised),
+        same_boot().breaking(AnswerBeforePromiseFile),
+        same_boot().breaking(VoteBeforeRecord),
+        voters(2, 2).uneven().breaking(NoDriftMargin),
+        voters(2, 2).breaking(SmallQuorum),
+        voters(3, 2).breaking(HeartbeatOverPromise),
+        Setup { names: vec![0, 1, 2, 0], lease: vec![2; 4], ..voters(2, 2) }.breaking(OneNameTwice),
+    ] {
+        if only.as_ref().is_none_or(|only| format!("{:?}", setup.mutation).contains(only)) {
+            counterexample_from_the_start(setup);
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! The same cluster with fewer states: explored to its end, breadth first.
 //!
 //! What is left out, and why nothing is lost:
-//! 1. An answer arrives as it leaves, or never. One that arrives later in the same tick meets a
+//! 1. Unless [`Setup::slow_answers`], an answer arrives as it leaves, or never. One that arrives later in the same tick meets a
 //!    voter that has only taken steps that do not depend on it, or one that no longer counts it; one
 //!    that arrives in a later tick is an older answer to an older send, and counts as much as one to that send that
 //!    arrived at once.
-//! 2. Whoever stands asks again, and whoever leads sends a heartbeat, at once and in every tick. What is
+//! 2. Unless [`Setup::idle`], whoever stands asks again, and whoever leads sends a heartbeat, at once and in every tick. What is
 //!    sent need not arrive; what it notes of itself never makes its lease or promise shorter.
 //! 3. A request stays and may arrive again and again, so that losing, repeating and reordering are
 //!    no steps of their own. One that can have no effect any more is dropped.
-//! 4. Unless [`Explorer::late`], a request ends with the candidacy or leadership that it is of. Its
+//! 4. Unless [`Setup::late`], a request ends with the candidacy or leadership that it is of. Its
 //!    answer would count for nothing; it would only bind who answers, and who is bound less can do
 //!    all that who is bound more can.
 //! 5. Stores are forgotten when nobody crashes any more, voters are told apart by their roles alone, and
@@ -82,8 +82,6 @@ type Seen = HashSet<u128, BuildHasherDefault<Identity>>;
 pub struct Explorer {
     setup: Setup,
     locals: Locals,
-    /// Requests of what has ended still arrive.
-    late: bool,
     /// Where each process goes, for each order of the voters.
     orders: Vec<Vec<u8>>,
 }
@@ -136,13 +134,13 @@ fn fingerprint(state: &State) -> u128 {
 }
 
 impl Explorer {
-    pub fn new(setup: Setup, late: bool) -> Self {
+    pub fn new(setup: Setup) -> Self {
         let mut orders = orders(setup.voters);
         orders.sort();
         if !setup.symmetric {
             orders.truncate(1);
         }
-        Self { locals: Locals::new(&setup), late, orders, setup }
+        Self { locals: Locals::new(&setup), orders, setup }
     }
 
     fn first(&mut self) -> State {
@@ -183,8 +181,8 @@ impl Explorer {
         let outcome = self.locals.step(process, before, input, state.crashes == 0)?;
         let nonce = self.locals.facts(before).nonce;
         for packet in &mut state.packets {
-            if packet.from == process
-                && packet.nonce == nonce
+            let own = packet.from == process && packet.nonce == nonce;
+            if (if packet.body.is_answer() { packet.to == process } else { own })
                 && let Some(number) = packet.body.number()
             {
                 let new = outcome.numbers.get(&u64::from(number)).copied().unwrap_or(0);
@@ -219,11 +217,18 @@ impl Explorer {
                 continue;
             }
             let mut next = state.clone();
+            if packet.body.is_answer() {
+                next.packets.retain(|other| *other != packet);
+            }
             let Some(stepped) = self.one(&mut next, to, Input::Receive(packet)) else { continue };
-            if !stepped.changed {
+            if !stepped.changed && stepped.answer.is_none() {
                 continue;
             }
             if let Some(answer) = stepped.answer
+                && self.setup.slow_answers
+            {
+                next.packets.push(answer);
+            } else if let Some(answer) = stepped.answer
                 && answer.body.number() != Some(0)
             {
                 let asker = answer.to;
@@ -250,6 +255,12 @@ impl Explorer {
             if facts.up && self.setup.stand.contains(&process) {
                 let terms = u8::try_from(self.setup.terms).expect("few terms");
                 inputs.extend((facts.term + 1..=terms).map(Input::Stand));
+            }
+            if facts.stands && self.setup.idle {
+                inputs.push(Input::Solicit);
+            }
+            if facts.in_office && self.setup.idle {
+                inputs.push(Input::Beat);
             }
             if facts.stands {
                 inputs.push(Input::GiveUp);
@@ -358,7 +369,7 @@ impl Explorer {
         packets.retain(|packet| self.matters(state, packet));
         packets.sort_unstable();
         packets.dedup();
-        if self.late {
+        if self.setup.late {
             let all = packets.clone();
             packets.retain(|packet| {
                 packet.body.number() != Some(0)
@@ -374,11 +385,13 @@ impl Explorer {
         let from = (self.name(packet.from), u64::from(packet.nonce));
         match packet.body {
             Body::Election { term, number, .. } => {
-                (self.late || number > 0)
-                    && (to.term < term
-                        || to.term == term && to.voted.is_none_or(|voted| voted == from))
+                (self.setup.late || number > 0)
+                    && (to.durable < term
+                        || to.durable == term && to.voted.is_none_or(|voted| voted == from))
             }
-            Body::Beat { term, number, .. } => (self.late || number > 0) && to.term <= term,
+            Body::Beat { term, number, .. } => {
+                (self.setup.late || number > 0) && to.durable <= term
+            }
             Body::Release { nonce, term, dead } => {
                 let frees = |promise: Option<(NodeId, u64, u64)>| {
                     promise.is_some_and(|(to, of, given)| {
@@ -387,9 +400,10 @@ impl Explorer {
                     })
                 };
                 let foul = self.setup.is(Mutation::ReleaseWithoutTerm);
-                self.late || foul || frees(to.promise) || frees(to.file)
+                self.setup.late || foul || frees(to.promise) || frees(to.file)
             }
-            _ => true,
+            Body::Vote { number, .. } | Body::Ack { number, .. } => number > 0 && to.up,
+            Body::Inquire { .. } | Body::Report { .. } => true,
         }
     }
 
@@ -412,6 +426,9 @@ impl Explorer {
 
     /// The same state under the names that make it smallest.
     fn canonical(&mut self, state: State) -> State {
+        if self.orders.len() == 1 {
+            return state;
+        }
         let mut best: Option<State> = None;
         for which in 0..self.orders.len() {
             let place = self.orders[which].clone();

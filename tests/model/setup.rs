@@ -83,6 +83,12 @@ pub struct Setup {
     pub failures: u8,
     /// A leader also sends heartbeats that ask for a shorter promise, and whose answers do not count.
     pub shorter: bool,
+    /// Requests of candidacies and leaderships that have ended still arrive.
+    pub late: bool,
+    /// Answers take their time.
+    pub slow_answers: bool,
+    /// Whoever stands or leads need not ask again in every tick.
+    pub idle: bool,
     /// Two states that differ in names alone are one.
     pub symmetric: bool,
     /// Who stands.
@@ -112,6 +118,9 @@ impl Setup {
             slow_writes: false,
             failures: 0,
             shorter: false,
+            late: true,
+            slow_answers: false,
+            idle: false,
             symmetric: true,
             stand: (0..voters).collect(),
             elected: false,
