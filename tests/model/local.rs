@@ -9,7 +9,7 @@ use ringrift_wire::NodeId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::packet::{Body, PRIORITY, Packet};
+use crate::packet::{Body, PRIORITY, Packet, length};
 use crate::setup::{Mutation, NOW, Restart, Setup, id};
 use crate::voter::{Effects, Torn, Voter};
 
@@ -36,6 +36,10 @@ pub enum Input {
     Restart(Restart),
     /// A copy of its store is started elsewhere, and believed.
     Copy,
+    /// With an empty store, asks: 0 before the end of its wait, 1 after.
+    Inquire(u8),
+    /// With an empty store, takes its first record by a wall clock that shows this.
+    Adopt(u8),
     /// Nobody crashes any more: what its stores say will not be read.
     Forget,
 }
@@ -46,8 +50,8 @@ pub struct Outcome {
     pub local: Local,
     /// The requests and releases that left.
     pub sent: Vec<Packet>,
-    /// The vote or acknowledgement that left.
-    pub answer: Option<Packet>,
+    /// The vote or acknowledgement that left, to each process of the name.
+    pub answers: Vec<Packet>,
     /// The new numbers of its sends; answers to all others no longer count.
     pub numbers: BTreeMap<u64, u64>,
     pub broken: Option<&'static str>,
@@ -73,6 +77,10 @@ pub struct Facts {
     pub promise: Option<(NodeId, u64, u64)>,
     /// The same of its file.
     pub file: Option<(NodeId, u64, u64)>,
+    /// Its store is empty.
+    pub empty: bool,
+    /// The question that it has not asked yet: 0 before the end of its wait, 1 after.
+    pub question: Option<u8>,
     /// Covers every lease: it votes for nobody.
     pub abstains: bool,
 }
@@ -114,7 +122,7 @@ impl Locals {
         }
         let local = Local::try_from(self.voters.len()).expect("fewer than 2^32 voters' states");
         let voter = Arc::new(voter);
-        self.facts.push(facts(&voter));
+        self.facts.push(facts(&self.setup, &voter));
         self.voters.push(Arc::clone(&voter));
         self.known.insert(voter, local);
         local
@@ -223,6 +231,21 @@ impl Locals {
                 let mut copy = Voter { core: voter.copied(&setup, process), ..voter.clone() };
                 copy.carry_out(&setup, process, &mut effects);
             }
+            Input::Inquire(which) => {
+                voter.asked[usize::from(which)] = true;
+                let genesis = voter.core.as_mut()?.genesis_mut()?;
+                genesis.asked(NOW, u64::from(which) + 1);
+                let (nonce, body) = (voter.nonce, Body::Inquire { number: which + 1 });
+                for to in setup.others(process).flat_map(|to| setup.processes(to)) {
+                    effects.sent.push(Packet { from: process, to, nonce, body });
+                }
+            }
+            Input::Adopt(floor) => {
+                let term = voter.core.as_mut()?.adopt(NOW, floor.into())?;
+                if setup.is(Mutation::WipedVotesInAdopted) {
+                    voter.take_record(&setup, process, term.saturating_sub(1));
+                }
+            }
             Input::Forget => {}
         }
         voter.carry_out(&setup, process, &mut effects);
@@ -243,11 +266,10 @@ impl Locals {
         };
         let (answers, sent): (Vec<Packet>, Vec<Packet>) =
             effects.sent.into_iter().map(new).partition(|packet| packet.body.is_answer());
-        assert!(answers.len() <= 1, "one step answers one request");
         Some(Outcome {
             local: self.intern(voter),
             sent,
-            answer: answers.first().copied(),
+            answers,
             numbers: after(&numbers, &renumbered),
             broken: effects.broken,
         })
@@ -267,7 +289,7 @@ fn after(first: &BTreeMap<u64, u64>, second: &BTreeMap<u64, u64>) -> BTreeMap<u6
     first.iter().filter_map(|(old, new)| Some((*old, *second.get(new)?))).collect()
 }
 
-fn facts(voter: &Voter) -> Facts {
+fn facts(setup: &Setup, voter: &Voter) -> Facts {
     let small = |number: u64| u8::try_from(number).expect("few terms");
     let to = |promise: &ringrift_p2p::election::record::Promise| {
         (promise.to, promise.nonce, promise.term)
@@ -278,7 +300,14 @@ fn facts(voter: &Voter) -> Facts {
         RestoredPromise::Exact(promise) => (promise.filter(|p| p.until > NOW), false),
         RestoredPromise::Unknown { .. } => (None, true),
     };
+    // All of one name have one lease, so that of the longest is that of whoever waits.
+    let question = core.and_then(Core::genesis).and_then(|genesis| {
+        let ended = genesis.wait_ends(length(setup.longest())) <= NOW;
+        (!voter.asked[usize::from(ended)]).then_some(u8::from(ended))
+    });
     Facts {
+        empty: core.is_some_and(|core| core.genesis().is_some()),
+        question,
         nonce: voter.nonce,
         up: core.is_some(),
         leads: voter.leads(),

@@ -234,6 +234,9 @@ fn mutations_all() {
         voters(2, 2).breaking(SmallQuorum),
         voters(3, 2).breaking(HeartbeatOverPromise),
         Setup { names: vec![0, 1, 2, 0], lease: vec![2; 4], ..voters(2, 2) }.breaking(OneNameTwice),
+        wiped().breaking(WipedAsksEarly),
+        wiped().breaking(WipedVotesInAdopted),
+        wiped().breaking(WipedNoFloor),
     ] {
         if only.as_ref().is_none_or(|only| format!("{:?}", setup.mutation).contains(only)) {
             counterexample_from_the_start(setup);

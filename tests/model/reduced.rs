@@ -22,7 +22,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::local::{Facts, Input, Local, Locals};
 use crate::packet::{Body, Packet};
-use crate::setup::{Mutation, Setup, id};
+use crate::setup::{Mutation, Restart, Setup, id};
 use crate::voter::{Torn, Voter};
 
 /// Who was seen to lead a term: process and nonce.
@@ -36,6 +36,9 @@ pub struct State {
     led: Vec<Option<Leader>>,
     ended: Vec<bool>,
     crashes: u8,
+    wipes: u8,
+    /// The highest term that anybody stood in; kept where disks are lost.
+    highest: u8,
 }
 
 /// One thing that happens to one voter, or to all.
@@ -153,6 +156,8 @@ impl Explorer {
             led: vec![None; terms],
             ended: vec![false; terms],
             crashes: self.setup.crashes,
+            wipes: self.setup.wipes,
+            highest: 0,
         };
         if state.crashes == 0 {
             self.forget(&mut state);
@@ -193,7 +198,7 @@ impl Explorer {
         state.packets.extend(&outcome.sent);
         Some(Stepped {
             changed: outcome.local != before || !outcome.sent.is_empty(),
-            answer: outcome.answer,
+            answers: outcome.answers.clone(),
             broken: outcome.broken,
         })
     }
@@ -221,19 +226,16 @@ impl Explorer {
                 next.packets.retain(|other| *other != packet);
             }
             let Some(stepped) = self.one(&mut next, to, Input::Receive(packet)) else { continue };
-            if !stepped.changed && stepped.answer.is_none() {
+            if !stepped.changed && stepped.answers.is_empty() {
                 continue;
             }
-            if let Some(answer) = stepped.answer
-                && self.setup.slow_answers
-            {
-                next.packets.push(answer);
-            } else if let Some(answer) = stepped.answer
-                && answer.body.number() != Some(0)
-            {
-                let asker = answer.to;
+            for &answer in &stepped.answers {
+                if self.setup.slow_answers {
+                    next.packets.push(answer);
+                    continue;
+                }
                 let mut heard = next.clone();
-                let counts = self.one(&mut heard, asker, Input::Receive(answer));
+                let counts = self.one(&mut heard, answer.to, Input::Receive(answer));
                 if let Some(counts) = counts.filter(|counts| counts.changed) {
                     let broken = stepped.broken.or(counts.broken);
                     visit(self, Step::Answered(to, packet), heard, broken);
@@ -251,6 +253,13 @@ impl Explorer {
             let mut inputs = Vec::new();
             if !facts.up {
                 inputs.extend(self.setup.restarts.iter().map(|&how| Input::Restart(how)));
+                inputs.extend((state.wipes > 0).then_some(Input::Restart(Restart::Wiped)));
+            }
+            if facts.empty {
+                // The wall clock is ahead of every term that there was.
+                let floor = if self.setup.is(Mutation::WipedNoFloor) { 0 } else { state.highest };
+                inputs.push(Input::Adopt(floor));
+                inputs.extend(facts.question.map(Input::Inquire));
             }
             if facts.up && self.setup.stand.contains(&process) {
                 let terms = u8::try_from(self.setup.terms).expect("few terms");
@@ -274,6 +283,13 @@ impl Explorer {
             for input in inputs {
                 let mut next = state.clone();
                 let stepped = self.one(&mut next, process, input);
+                match input {
+                    Input::Stand(term) if self.setup.loses_disks() => {
+                        next.highest = next.highest.max(term);
+                    }
+                    Input::Restart(Restart::Wiped) => next.wipes -= 1,
+                    _ => {}
+                }
                 if let Some(stepped) = stepped.filter(|stepped| stepped.changed) {
                     visit(self, Step::One(process, input), next, stepped.broken);
                 }
@@ -382,11 +398,14 @@ impl Explorer {
 
     fn matters(&self, state: &State, packet: &Packet) -> bool {
         let to = self.facts(state, packet.to);
+        // What a voter knows it may come to forget.
+        let forgets = state.wipes > 0 || to.empty;
         let from = (self.name(packet.from), u64::from(packet.nonce));
         match packet.body {
             Body::Election { term, number, .. } => {
                 (self.setup.late || number > 0)
-                    && (to.durable < term
+                    && (forgets
+                        || to.durable < term
                         || to.durable == term && to.voted.is_none_or(|voted| voted == from))
             }
             Body::Beat { term, number, .. } => {
@@ -403,7 +422,11 @@ impl Explorer {
                 self.setup.late || foul || frees(to.promise) || frees(to.file)
             }
             Body::Vote { number, .. } | Body::Ack { number, .. } => number > 0 && to.up,
-            Body::Inquire { .. } | Body::Report { .. } => true,
+            Body::Inquire { .. } => {
+                let asker = self.facts(state, packet.from);
+                asker.empty && asker.nonce == packet.nonce
+            }
+            Body::Report { .. } => to.empty,
         }
     }
 
@@ -528,7 +551,7 @@ type Broken = Option<&'static str>;
 
 struct Stepped {
     changed: bool,
-    answer: Option<Packet>,
+    answers: Vec<Packet>,
     broken: Broken,
 }
 

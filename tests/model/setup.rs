@@ -164,6 +164,11 @@ impl Setup {
         self.mutation == Some(mutation)
     }
 
+    /// Whether somebody has an empty store at some time.
+    pub const fn loses_disks(&self) -> bool {
+        self.wipes > 0 || self.first_start
+    }
+
     /// The configured voters.
     pub fn set(&self) -> VoterSet {
         let ids: Vec<NodeId> = (0..self.voters).map(id).collect();
