@@ -28,6 +28,8 @@ pub enum Input {
     Solicit,
     /// Sends a heartbeat.
     Beat,
+    /// Sends a heartbeat that asks for the shortest promise, and whose answers do not count.
+    ShortBeat,
     GiveUp,
     Stop,
     Crash,
@@ -62,6 +64,8 @@ pub struct Outcome {
 pub struct Facts {
     pub nonce: u8,
     pub up: bool,
+    /// Down, and may start again.
+    pub down: bool,
     /// The term that it leads now.
     pub leads: Option<u8>,
     /// The term that it is in.
@@ -177,6 +181,7 @@ impl Locals {
             core.expire(NOW);
         });
         match input {
+            Input::Tick(_) if setup.ends_waiting() && voter.nonce > 1 => voter.end_waiting(),
             Input::Tick(_) if setup.idle => {}
             Input::Tick(_) => renew(&mut voter, &setup, process),
             Input::Solicit => {
@@ -199,6 +204,12 @@ impl Locals {
                 if !setup.idle {
                     renew(&mut voter, &setup, process);
                 }
+            }
+            Input::ShortBeat => {
+                let (term, nonce) = (voter.leads()?, voter.nonce);
+                let body = Body::Beat { term, number: 0, lease: 1 };
+                let others = (0..setup.voters).filter(|&to| to != process);
+                effects.sent.extend(others.map(|to| Packet { from: process, to, nonce, body }));
             }
             Input::GiveUp => {
                 let kept = voter.core.clone();
@@ -310,6 +321,7 @@ fn facts(setup: &Setup, voter: &Voter) -> Facts {
         question,
         nonce: voter.nonce,
         up: core.is_some(),
+        down: core.is_none() && voter.died.is_some(),
         leads: voter.leads(),
         term: core.map(Core::record).or(record).map_or(0, |record| small(record.term)),
         durable: record.map_or(0, |record| small(record.term)),

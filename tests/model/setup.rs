@@ -45,6 +45,8 @@ pub enum Mutation {
     SmallQuorum,
     HeartbeatOverPromise,
     OneNameTwice,
+    AbstainerAcknowledgesLower,
+    WipedAcknowledges,
     WipedAsksEarly,
     WipedVotesInAdopted,
     WipedNoFloor,
@@ -93,8 +95,6 @@ pub struct Setup {
     pub symmetric: bool,
     /// Who stands.
     pub stand: Vec<u8>,
-    /// Process 0 has just been elected in term 1 by process 1: the exploration begins there.
-    pub elected: bool,
     /// The broken rule.
     pub mutation: Option<Mutation>,
 }
@@ -123,7 +123,6 @@ impl Setup {
             idle: false,
             symmetric: true,
             stand: (0..voters).collect(),
-            elected: false,
             mutation: None,
         }
     }
@@ -131,11 +130,6 @@ impl Setup {
     /// With one rule broken.
     pub fn breaking(self, mutation: Mutation) -> Self {
         Self { symmetric: false, mutation: Some(mutation), ..self }
-    }
-
-    /// From the election of process 0 on.
-    pub fn elected(self) -> Self {
-        Self { elected: true, ..self }
     }
 
     /// With these alone standing.
@@ -158,6 +152,12 @@ impl Setup {
     /// Processes that crash so often in all.
     pub fn crashing(self, crashes: u8) -> Self {
         Self { crashes, ..self }
+    }
+
+    /// Whether a restarted voter does one thing wrong while it waits, and is gone after the wait, so
+    /// that nothing else can be what breaks.
+    pub fn ends_waiting(&self) -> bool {
+        self.is(Mutation::AbstainerAcknowledgesLower) || self.is(Mutation::WipedAcknowledges)
     }
 
     pub fn is(&self, mutation: Mutation) -> bool {

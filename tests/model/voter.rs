@@ -149,8 +149,13 @@ impl Voter {
             Some(Mutation::OwnLeaseAbstained) => {
                 VoteRecord { longest_lease: rules.lease, ..record }
             }
+            Some(Mutation::AbstainerAcknowledgesLower) => VoteRecord { term: 0, ..record },
             _ => record,
         });
+        let record = match setup.mutation {
+            Some(Mutation::WipedAcknowledges) => Some(first_record(rules.lease)),
+            _ => record,
+        };
         let may_release = matches!(how, Restart::SameBoot | Restart::Reboot);
         let restored = Restored { record, promise: self.file, may_release };
         let since = match setup.mutation {
@@ -159,6 +164,15 @@ impl Voter {
         };
         self.asked = [false; 2];
         self.core = Some(Core::new(rules, restored, since));
+    }
+
+    /// Ends for good when its abstention does.
+    pub fn end_waiting(&mut self) {
+        let waits = |core: &Core| core.abstains_until(NOW).is_some();
+        if self.nonce > 1 && self.core.as_ref().is_some_and(|core| !waits(core)) {
+            self.core = None;
+            self.died = None;
+        }
     }
 
     /// What a second process would send that was started on a copy of the store and believed it.

@@ -251,7 +251,7 @@ impl Explorer {
         for process in self.processes() {
             let facts = *self.facts(state, process);
             let mut inputs = Vec::new();
-            if !facts.up {
+            if facts.down {
                 inputs.extend(self.setup.restarts.iter().map(|&how| Input::Restart(how)));
                 inputs.extend((state.wipes > 0).then_some(Input::Restart(Restart::Wiped)));
             }
@@ -267,6 +267,9 @@ impl Explorer {
             }
             if facts.stands && self.setup.idle {
                 inputs.push(Input::Solicit);
+            }
+            if facts.in_office && self.setup.shorter {
+                inputs.push(Input::ShortBeat);
             }
             if facts.in_office && self.setup.idle {
                 inputs.push(Input::Beat);
@@ -399,7 +402,7 @@ impl Explorer {
     fn matters(&self, state: &State, packet: &Packet) -> bool {
         let to = self.facts(state, packet.to);
         // What a voter knows it may come to forget.
-        let forgets = state.wipes > 0 || to.empty;
+        let forgets = state.wipes > 0 || to.empty || self.setup.ends_waiting();
         let from = (self.name(packet.from), u64::from(packet.nonce));
         match packet.body {
             Body::Election { term, number, .. } => {
