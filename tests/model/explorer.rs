@@ -61,6 +61,8 @@ pub struct Found {
     pub somebody_led: bool,
     /// The second term had another leader than the first.
     pub another_led: bool,
+    /// A leader led on after a tick.
+    pub led_on: bool,
 }
 
 /// A set of fingerprints, which are hashes already.
@@ -140,6 +142,11 @@ impl Explorer {
     pub fn new(setup: Setup) -> Self {
         let mut orders = orders(setup.voters);
         orders.sort();
+        let stands = |process: &u8| setup.stand.contains(process);
+        orders.retain(|order| {
+            let same = |(old, new): (u8, &u8)| stands(&old) == stands(new);
+            (0..).zip(order).all(same)
+        });
         if !setup.symmetric {
             orders.truncate(1);
         }
@@ -501,6 +508,7 @@ impl Explorer {
             broken: None,
             somebody_led: false,
             another_led: false,
+            led_on: false,
         };
         while !frontier.is_empty() && found.depth < most {
             found.depth += 1;
@@ -513,6 +521,10 @@ impl Explorer {
                     let print = fingerprint(&after);
                     if !seen.insert(print) {
                         return;
+                    }
+                    if matches!(step, Step::Ticks(_)) {
+                        let leads = |&local: &Local| explorer.locals.facts(local).leads.is_some();
+                        found.led_on |= after.locals.iter().any(leads);
                     }
                     if !symmetric {
                         ways.insert(print, (from, step));

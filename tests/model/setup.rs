@@ -143,10 +143,12 @@ impl Setup {
         Self { deviations, steady: 3, drift_ppm: 333_334, lease, ..self }
     }
 
-    /// Clocks of which each advances by one or two in every tick, as it likes: a promise of 2 ticks
-    /// may be over after one, and the lease under it has one.
+    /// Clocks of which each advances by one or two in every tick, as it likes. A promise of 3 ticks
+    /// may be over after two, and the lease under it ends before two: the least with which a leader lives
+    /// through a tick.
     pub fn uneven(self) -> Self {
-        Self { uneven: true, drift_ppm: 333_334, ..self }
+        let lease = vec![3; self.lease.len()];
+        Self { uneven: true, drift_ppm: 333_334, lease, ..self }
     }
 
     /// Processes that crash so often in all.
