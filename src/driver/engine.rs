@@ -9,15 +9,15 @@
 //! 3. Other changes are seen within [`PUBLISH_EVERY`], or 50 times what taking a status costs if that
 //!    is longer, but in time for a renewed lease to be seen before the last one seen ends; the last
 //!    change is always seen.
-//! 4. Queues are bounded: what the storage thread has no room for is answered as failed, a command
+//! 4. Events are told in their order, without waiting, and the published status says how many of them
+//!    it includes.
+//! 5. Queues are bounded: what the storage thread has no room for is answered as failed, a command
 //!    beyond [`MAX_COMMANDS`] is refused.
 
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
-use ringrift_wire::{
-    Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, decode, encode,
-};
+use ringrift_wire::{Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -28,12 +28,15 @@ use tracing::{debug, error, trace, warn};
 use super::Error;
 use super::clock::Clock;
 use super::peers::Names;
+use super::sealing::Sealing;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
 use crate::election::Event as Elect;
+use crate::http;
 use crate::membership;
 use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
 use crate::telemetry::Metrics;
+use crate::telemetry::events::is_told;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
 
@@ -59,6 +62,11 @@ pub trait Machine {
 
     /// What it says of itself.
     fn status(&self, now: Instant) -> Status;
+
+    /// Whether, told to stop, it has said its last word.
+    fn has_left(&self) -> bool {
+        true
+    }
 }
 
 impl Machine for Node {
@@ -76,6 +84,10 @@ impl Machine for Node {
 
     fn status(&self, now: Instant) -> Status {
         Self::status(self, now)
+    }
+
+    fn has_left(&self) -> bool {
+        Self::has_left(self)
     }
 }
 
@@ -116,6 +128,8 @@ pub struct Outside {
     pub storage: SyncSender<worker::Request>,
     /// The names of peers that are looked up.
     pub names: Names,
+    /// What `GET /events` tells.
+    pub events: http::Feed,
 }
 
 /// One machine and its surroundings.
@@ -125,6 +139,7 @@ pub struct Engine<M, S, C> {
     clock: C,
     speaker: Speaker,
     outside: Outside,
+    sealing: Sealing,
     buffer: [u8; MAX_DATAGRAM],
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
     commands: u64,
@@ -132,6 +147,8 @@ pub struct Engine<M, S, C> {
     refused: VecDeque<Persisted>,
     /// Writes whose answer has not come.
     writing: usize,
+    /// The term whose work has ended, and the machine has not been told.
+    work_over: Option<u64>,
     /// Nothing was published since the last change.
     dirty: bool,
     publish_after: Instant,
@@ -149,16 +166,23 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             clock,
             speaker,
             outside,
+            sealing: Sealing::default(),
             buffer: [0; MAX_DATAGRAM],
             replies: BTreeMap::new(),
             commands: 0,
             refused: VecDeque::new(),
             writing: 0,
+            work_over: None,
             dirty: true,
             publish_after: Instant::ZERO,
             stopping_since: None,
             end: None,
         }
+    }
+
+    /// The sealing of datagrams; without a key until it is given one.
+    pub const fn sealing(&mut self) -> &mut Sealing {
+        &mut self.sealing
     }
 
     /// What is due: the machine's deadline, answers of a full queue, the status. Once a turn.
@@ -178,7 +202,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
         let now = self.clock.now();
         if self.dirty && self.publish_after <= now {
-            self.publish(now);
+            self.publish(now, 0);
         }
     }
 
@@ -200,11 +224,11 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
     }
 
-    /// Decodes a datagram, or counts why it is none.
+    /// Decodes a datagram, or counts why it is none. The buffer holds nothing of use afterwards.
     #[must_use]
-    pub fn decode(&self, datagram: &[u8], from: SocketAddr) -> Option<Envelope> {
+    pub fn decode(&mut self, datagram: &mut [u8], from: SocketAddr) -> Option<Envelope> {
         let traffic = &self.outside.metrics.traffic;
-        match decode(datagram, self.speaker.cluster_tag) {
+        match self.sealing.read(datagram, self.speaker.cluster_tag) {
             Ok(envelope) => {
                 traffic.received(kind_index(envelope.message.kind()), datagram.len());
                 trace!(%from, kind = envelope.message.kind().as_str(), "received");
@@ -261,7 +285,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.stopping_since.is_some_and(|since| {
-            let waiting = self.writing > 0 || !self.refused.is_empty();
+            let waiting = self.writing > 0 || !self.refused.is_empty() || !self.machine.has_left();
             !waiting || self.clock.now().since(since) >= STOP_GRACE
         })
     }
@@ -285,10 +309,14 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let outputs: Vec<Output> = core::iter::from_fn(|| self.machine.poll_output()).collect();
         self.dirty = true;
         if outputs.iter().any(changes_leadership) {
-            self.publish(now);
+            let told = |it: &&Output| matches!(it, Output::Notify(event) if is_told(event));
+            self.publish(now, outputs.iter().filter(told).count() as u64);
         }
         for output in outputs {
             self.carry_out(now, output);
+        }
+        while let Some(term) = self.work_over.take() {
+            self.command(Command::WorkEnded { term }, None);
         }
     }
 
@@ -307,9 +335,12 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 }
             }
             Output::Send { to, message } => self.send(to, message),
+            // There is no work of a leader here.
+            Output::EndWork { term, .. } => self.work_over = Some(term),
             Output::Notify(event) => {
                 self.outside.metrics.record(&event, now);
                 log_event(&event, &Context { node: self.speaker.id });
+                self.outside.events.tell(now, event);
                 if let Event::Member(event) = event {
                     self.on_member(event);
                 }
@@ -348,7 +379,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let kind = message.kind();
         let Speaker { id, boot, cluster_tag } = self.speaker;
         let envelope = Envelope { sender: id, boot, message };
-        let length = match encode(&envelope, cluster_tag, &mut self.buffer) {
+        let encoded = encode(&envelope, cluster_tag, &mut self.buffer);
+        let closed = encoded.and_then(|length| self.sealing.close(&mut self.buffer, length));
+        let length = match closed {
             Ok(length) => length,
             Err(error) => {
                 self.outside.metrics.traffic.unsent();
@@ -368,11 +401,14 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
     }
 
-    fn publish(&mut self, now: Instant) {
+    /// Lets the outside see the status, which includes what was told and the `coming` events.
+    fn publish(&mut self, now: Instant, coming: u64) {
+        let told = self.outside.events.told().saturating_add(coming);
         let status = self.machine.status(now);
         let lease = status.lease.map(|lease| lease.ends_at);
         let ends = lease.or_else(|| status.follows.map(|leader| leader.valid_until));
         self.outside.status.store(Arc::new(status));
+        self.outside.events.covered(told);
         let done = self.clock.now();
         // A busy machine makes one status look expensive; what it says of the leader must not run
         // out meanwhile.
@@ -399,12 +435,16 @@ const fn changes_leadership(output: &Output) -> bool {
             | Elect::PromiseReleased { .. }
             | Elect::RecordAdopted { .. }
             | Elect::VoterSetMismatch { .. }
+            | Elect::HandoverEnded { .. }
             | Elect::StoreHealth { .. } => false,
         },
         // Members come and go without a change of leader, and in a large cluster often.
         Output::Notify(Event::Member(_) | Event::ForeignAddress { .. }) => false,
         Output::Send { message: Message::Release(_), .. } => true,
-        Output::Persist { .. } | Output::Send { .. } | Output::Reply { .. } => false,
+        Output::Persist { .. }
+        | Output::Send { .. }
+        | Output::EndWork { .. }
+        | Output::Reply { .. } => false,
     }
 }
 
@@ -420,6 +460,9 @@ const fn is_election(kind: Kind) -> bool {
         | Kind::CanvassReply
         | Kind::Inquire
         | Kind::Report
+        | Kind::Offer
+        | Kind::Ready
+        | Kind::Go
         | Kind::StepDown => true,
         Kind::Ping
         | Kind::Ack

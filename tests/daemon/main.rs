@@ -9,9 +9,12 @@ mod cluster_command;
 mod elections;
 mod exits;
 mod garbage;
+mod handover;
 mod judge;
+mod operators;
 mod restarts;
 mod runbook;
+mod sealing;
 #[expect(dead_code, reason = "tests/netns uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;

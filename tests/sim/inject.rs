@@ -1,7 +1,7 @@
 //! What happens to hosts: starts, ends, pauses, broken disks, and the healing of a quorum.
 
 use ringrift_p2p::election::record::{RestoredPromise, VoteRecord};
-use ringrift_p2p::election::{self, Place, VoterSet};
+use ringrift_p2p::election::{self, Hysteresis, Place, VoterSet};
 use ringrift_p2p::election::{Event as Told, LossCause};
 use ringrift_p2p::membership;
 use ringrift_p2p::node::event::Event;
@@ -90,6 +90,8 @@ impl World {
                 lease: duration(options.lease),
                 election_timeout: duration(options.election_timeout),
                 clock_drift_ppm: options.drift_ppm,
+                work_grace: core::time::Duration::ZERO,
+                hysteresis: Hysteresis::default(),
                 places,
             },
             membership: membership::Params {

@@ -384,7 +384,7 @@ impl World {
                 Some(Output::Reply { number, reply }) => {
                     self.note(host, || format!("reply #{number}: {reply:?}"));
                 }
-                Some(Output::Notify(_)) | None => {}
+                Some(Output::EndWork { .. } | Output::Notify(_)) | None => {}
             }
         }
     }
