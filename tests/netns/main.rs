@@ -8,6 +8,7 @@
 
 mod network;
 mod relay;
+mod soak;
 #[expect(dead_code, reason = "tests/daemon uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;
