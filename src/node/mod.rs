@@ -35,6 +35,7 @@ pub use status::Status;
 
 use self::beacons::Beacons;
 use self::hearing::Hearings;
+use crate::election::core::Core;
 use crate::election::record::Restored;
 use crate::election::{self, Machine, Setup, Standing, VoterSet};
 use crate::membership::{self, Health, Membership, Myself, Seed};
@@ -176,6 +177,12 @@ impl Node {
     #[must_use]
     pub fn is_leader(&self, now: Instant) -> bool {
         self.machine.leads(now)
+    }
+
+    /// What decides safety here, for whoever checks it; `None` on an observer.
+    #[must_use]
+    pub const fn core(&self) -> Option<&Core> {
+        self.machine.core()
     }
 
     fn on_command(&mut self, now: Instant, number: u64, command: Command) {
