@@ -198,8 +198,7 @@ impl World {
         let mut voters = [(0, Bound::FREE); 10];
         let mut count = 0;
         for (host, state) in self.hosts[..most].iter().enumerate() {
-            if state.name_of == host && set.contains(state.id) && state.voter_set.tag() == set.tag()
-            {
+            if state.name_of == host && set.contains(state.id) {
                 voters[count] = (host, self.bound(state));
                 count += 1;
             }
@@ -212,8 +211,10 @@ impl World {
     fn bound(&self, state: &Host) -> Bound {
         let local = state.clock.local(self.now);
         let real = |at| state.clock.real(at);
-        if let Some(process) = &state.process {
-            let Some(core) = process.node.core() else { return Bound::FREE };
+        // Where its list does not name it, a voter's process votes for nobody, and its next one finds
+        // the same as if there were none now.
+        let core = state.process.as_ref().and_then(|process| process.node.core());
+        if let Some(core) = core {
             if core.genesis().is_some() {
                 return Bound::MUTE;
             }
