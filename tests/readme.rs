@@ -49,7 +49,14 @@ fn the_readme_lists_every_route_and_no_other() {
 #[test]
 fn the_readme_lists_every_exit_code_and_no_other() {
     let said = column(&text("README.md"), "exit code");
-    let all = [Exit::Success, Exit::Usage, Exit::Unavailable, Exit::Invariant, Exit::VoteStore];
+    let all = [
+        Exit::Success,
+        Exit::Usage,
+        Exit::Unavailable,
+        Exit::Invariant,
+        Exit::VoteStore,
+        Exit::Refused,
+    ];
     assert_eq!(said, all.map(|exit| exit.code().to_string()));
 }
 

@@ -140,6 +140,13 @@ impl Lab {
         }
     }
 
+    /// Changes the configuration of nodes that start from now on.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let path = self.path("config.yaml");
+        let text = fs::read_to_string(&path).expect("a file");
+        fs::write(path, text.replace(from, to)).expect("a file");
+    }
+
     /// The process id of a node that was started.
     pub fn pid(&self, node: usize) -> Pid {
         let child = self.nodes[node].as_ref().expect("the node was started");

@@ -5,6 +5,7 @@
 
 mod coldstart;
 mod failover;
+mod handover;
 mod idle;
 mod lab;
 mod membership;
@@ -43,6 +44,7 @@ pub fn main(name: &str) {
     match name {
         "coldstart" => coldstart::run(),
         "failover" => failover::run(),
+        "handover" => handover::run(),
         "idle" => idle::run(),
         "membership" => membership::run(),
         _ => unreachable!("no bench is called {name}"),

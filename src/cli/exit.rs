@@ -20,6 +20,8 @@ pub enum Exit {
     Invariant,
     /// 74: the vote store cannot be locked, read or written.
     VoteStore,
+    /// 75: the node refuses what was asked; nothing has changed, and it may be asked again.
+    Refused,
 }
 
 impl Exit {
@@ -32,6 +34,7 @@ impl Exit {
             Self::Unavailable => 69,
             Self::Invariant => 70,
             Self::VoteStore => 74,
+            Self::Refused => 75,
         }
     }
 }

@@ -7,8 +7,10 @@ pub mod check;
 pub mod cluster;
 pub mod exit;
 mod get;
+pub mod operator;
 pub mod run;
 pub mod status;
+mod why;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -31,12 +33,13 @@ such as 250ms, 1.5s or 2m.
 Exit codes:
    0  done; a node stopped in good order
   64  wrong arguments or a wrong configuration
-  69  an address cannot be bound, or another live process has the node's name; `status`: the node cannot be reached
+  69  an address cannot be bound, or another live process has the node's name; a command that asks a node: it cannot be reached
   70  an invariant was broken: a bug
   74  the vote store cannot be locked, read or written
+  75  the node refuses what an operator asked; nothing has changed
 
 Environment: RINGRIFT_CONFIG, RINGRIFT_NODE_ID, RINGRIFT_LOG (a tracing filter, such as info or \
-ringrift_p2p=debug).";
+ringrift_p2p=debug), RINGRIFT_CLUSTER_AUTH_TOKEN (the token that commands send to a node).";
 
 /// The arguments of the program.
 #[derive(Debug, Parser)]
@@ -59,6 +62,16 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Have the leader hand over to the best voter that is ready
+    StepDown(operator::NodeArgs),
+    /// Have the leader hand over to a named voter
+    Transfer(operator::TransferArgs),
+    /// Have a node refuse to lead until resumed; a leader hands over
+    Drain(operator::NodeArgs),
+    /// Have a drained node lead again when its turn comes
+    Resume(operator::NodeArgs),
+    /// Have a fresh election held
+    Trigger(operator::TriggerArgs),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
@@ -77,6 +90,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
         Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
+        Command::StepDown(args) => operator::step_down(&args).and_then(|text| print(&text)),
+        Command::Transfer(args) => operator::transfer(&args).and_then(|text| print(&text)),
+        Command::Drain(args) => operator::drain(&args).and_then(|text| print(&text)),
+        Command::Resume(args) => operator::resume(&args).and_then(|text| print(&text)),
+        Command::Trigger(args) => operator::trigger(&args).and_then(|text| print(&text)),
     };
     match done {
         Ok(()) => Exit::Success,

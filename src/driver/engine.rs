@@ -59,6 +59,11 @@ pub trait Machine {
 
     /// What it says of itself.
     fn status(&self, now: Instant) -> Status;
+
+    /// Whether, told to stop, it has said its last word.
+    fn has_left(&self) -> bool {
+        true
+    }
 }
 
 impl Machine for Node {
@@ -76,6 +81,10 @@ impl Machine for Node {
 
     fn status(&self, now: Instant) -> Status {
         Self::status(self, now)
+    }
+
+    fn has_left(&self) -> bool {
+        Self::has_left(self)
     }
 }
 
@@ -132,6 +141,8 @@ pub struct Engine<M, S, C> {
     refused: VecDeque<Persisted>,
     /// Writes whose answer has not come.
     writing: usize,
+    /// The term whose work has ended, and the machine has not been told.
+    work_over: Option<u64>,
     /// Nothing was published since the last change.
     dirty: bool,
     publish_after: Instant,
@@ -154,6 +165,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             commands: 0,
             refused: VecDeque::new(),
             writing: 0,
+            work_over: None,
             dirty: true,
             publish_after: Instant::ZERO,
             stopping_since: None,
@@ -261,7 +273,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.stopping_since.is_some_and(|since| {
-            let waiting = self.writing > 0 || !self.refused.is_empty();
+            let waiting = self.writing > 0 || !self.refused.is_empty() || !self.machine.has_left();
             !waiting || self.clock.now().since(since) >= STOP_GRACE
         })
     }
@@ -290,6 +302,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         for output in outputs {
             self.carry_out(now, output);
         }
+        while let Some(term) = self.work_over.take() {
+            self.command(Command::WorkEnded { term }, None);
+        }
     }
 
     fn carry_out(&mut self, now: Instant, output: Output) {
@@ -307,6 +322,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 }
             }
             Output::Send { to, message } => self.send(to, message),
+            // There is no work of a leader here.
+            Output::EndWork { term, .. } => self.work_over = Some(term),
             Output::Notify(event) => {
                 self.outside.metrics.record(&event, now);
                 log_event(&event, &Context { node: self.speaker.id });
@@ -399,12 +416,16 @@ const fn changes_leadership(output: &Output) -> bool {
             | Elect::PromiseReleased { .. }
             | Elect::RecordAdopted { .. }
             | Elect::VoterSetMismatch { .. }
+            | Elect::HandoverEnded { .. }
             | Elect::StoreHealth { .. } => false,
         },
         // Members come and go without a change of leader, and in a large cluster often.
         Output::Notify(Event::Member(_) | Event::ForeignAddress { .. }) => false,
         Output::Send { message: Message::Release(_), .. } => true,
-        Output::Persist { .. } | Output::Send { .. } | Output::Reply { .. } => false,
+        Output::Persist { .. }
+        | Output::Send { .. }
+        | Output::EndWork { .. }
+        | Output::Reply { .. } => false,
     }
 }
 
@@ -420,6 +441,9 @@ const fn is_election(kind: Kind) -> bool {
         | Kind::CanvassReply
         | Kind::Inquire
         | Kind::Report
+        | Kind::Offer
+        | Kind::Ready
+        | Kind::Go
         | Kind::StepDown => true,
         Kind::Ping
         | Kind::Ack

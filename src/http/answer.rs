@@ -63,6 +63,12 @@ pub(super) struct Present<'a> {
 }
 
 impl Present<'_> {
+    /// Where a node answers HTTP.
+    pub(super) fn http_address(&self, id: NodeId) -> String {
+        let gossip = self.view.status.member(id).and_then(|member| member.address);
+        self.facts.http_address(id, gossip.unwrap_or(self.facts.address))
+    }
+
     /// The present in RFC 3339, UTC.
     pub(super) fn timestamp(&self) -> String {
         rfc3339(self.wall)

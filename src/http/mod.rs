@@ -7,6 +7,8 @@
 //! | `GET /status` | everything; `?alive_only=false` lists the unreachable peers too |
 //! | `GET /election/status` | voters, lease, promise, priority order, past elections |
 //! | `POST /election/trigger`, `POST /election/start` | holds a fresh election |
+//! | `POST /election/step_down`, `POST /election/transfer` | hands the lead over, to the best or to a named voter |
+//! | `POST /election/drain`, `POST /election/resume` | refuses to lead until resumed |
 //! | `GET /leader` | 200 on the leader while its lease runs, else 503 |
 //! | `GET /members` | the member table |
 //! | `GET /metrics`, `GET /metrics/prometheus` | the numbers, for Prometheus |
@@ -38,6 +40,7 @@ mod probes;
 mod route;
 mod server;
 mod status;
+mod verbs;
 
 use arc_swap::ArcSwap;
 use core::time::Duration;

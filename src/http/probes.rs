@@ -47,10 +47,7 @@ pub(super) fn ready(present: &Present<'_>) -> Answer {
 /// `GET /leader`: 200 from the node that leads now, and from no other.
 pub(super) fn leader(present: &Present<'_>) -> Answer {
     let view = &present.view;
-    let address = view.leader.map(|leader| {
-        let gossip = view.status.member(leader).and_then(|member| member.address);
-        present.facts.http_address(leader, gossip.unwrap_or(present.facts.address))
-    });
+    let address = view.leader.map(|leader| present.http_address(leader));
     let known = json!({
         "leader_id": name(view.leader),
         "address": address,

@@ -36,16 +36,28 @@ pub(super) enum Page {
 pub(super) enum Deed {
     /// A fresh election.
     Trigger,
+    /// Another leader.
+    StepDown,
+    /// This leader.
+    Transfer,
+    /// Not to lead until resumed.
+    Drain,
+    /// May lead again.
+    Resume,
 }
 
 /// Every path and what it stands for; `/status` as it is without a query.
-const ROUTES: [(&str, Wish); 10] = [
+const ROUTES: [(&str, Wish); 14] = [
     ("/health", Wish::Tell(Page::Health)),
     ("/ready", Wish::Tell(Page::Ready)),
     ("/status", Wish::Tell(Page::Status { alive_only: true })),
     ("/election/status", Wish::Tell(Page::Election)),
     ("/election/trigger", Wish::Act(Deed::Trigger)),
     ("/election/start", Wish::Act(Deed::Trigger)),
+    ("/election/step_down", Wish::Act(Deed::StepDown)),
+    ("/election/transfer", Wish::Act(Deed::Transfer)),
+    ("/election/drain", Wish::Act(Deed::Drain)),
+    ("/election/resume", Wish::Act(Deed::Resume)),
     ("/leader", Wish::Tell(Page::Leader)),
     ("/members", Wish::Tell(Page::Members)),
     ("/metrics", Wish::Tell(Page::Metrics)),

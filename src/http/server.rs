@@ -23,7 +23,7 @@ use super::answer::{Answer, Present};
 use super::guard::Ends;
 use super::machine::Machine;
 use super::route::{self, Deed, Wish};
-use super::{Limits, MAX_BODY, Shared, election};
+use super::{Limits, MAX_BODY, Shared, election, verbs};
 use crate::node::{Command, Reply};
 use crate::telemetry::View;
 
@@ -233,6 +233,18 @@ impl Server {
 
     async fn act(&self, deed: Deed, body: &[u8]) -> Answer {
         match deed {
+            Deed::StepDown | Deed::Transfer | Deed::Drain | Deed::Resume => {
+                let command = match verbs::command(deed, body) {
+                    Ok(command) => command,
+                    Err(answer) => return answer,
+                };
+                match self.command(command).await {
+                    Ok(reply) => self.at_present(|present| verbs::answer(&reply, present)),
+                    Err((code, why)) => {
+                        election::not_accepted(StatusCode::SERVICE_UNAVAILABLE, code, why)
+                    }
+                }
+            }
             Deed::Trigger => {
                 let reason = match election::reason(body) {
                     Ok(reason) => reason,

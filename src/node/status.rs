@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Boot, NodeId, Priority, VoterSetTag};
 
-pub use crate::election::{Ballot, PastElection};
+pub use crate::election::{Ballot, PastElection, Said, Takeover, TakeoverBlock};
 use crate::time::Instant;
 
 pub use crate::membership::{Health, Refutation, Unusable};
@@ -130,6 +130,8 @@ pub struct VoterStatus {
     pub set_mismatch: bool,
     /// Whom it was last heard to call leader.
     pub reports_leader: Option<NodeId>,
+    /// What it last said about leading, and when.
+    pub said: Option<(Instant, Said)>,
 }
 
 /// The leader that this node has heard from, directly or by beacon.
@@ -229,6 +231,10 @@ pub struct Status {
     pub store_works: bool,
     /// Whether the voter refuses to lead until resumed.
     pub drained: bool,
+    /// Until when the voter ranks last because it gave the lead up on request.
+    pub blocked_until: Option<Instant>,
+    /// The better voter that would take over from this leader, and what keeps it.
+    pub takeover: Option<Takeover>,
     /// Until when a trigger is refused.
     pub trigger_blocked_until: Option<Instant>,
     /// The set of voters and its version.

@@ -126,6 +126,7 @@ fn status(node: &str) -> Status {
         round_trip_at: Some(ago(1)),
         set_mismatch: false,
         reports_leader: Some(id(VOTERS[0])),
+        said: None,
     };
     let mut others: Vec<&str> = sorted.iter().copied().chain([OBSERVER]).collect();
     others.retain(|&name| name != node);
@@ -148,6 +149,8 @@ fn status(node: &str) -> Status {
         store_works: true,
         drained: false,
         trigger_blocked_until: None,
+        blocked_until: None,
+        takeover: None,
         voter_set: VoterSetTag { version: 1, hash: 0xabc },
         quorum: 3,
         voters: sorted.iter().map(|name| voter(name)).collect(),
@@ -162,6 +165,7 @@ fn status(node: &str) -> Status {
             winner: Some(id(VOTERS[0])),
             started_at: ago(140),
             took: Duration::from_millis(12),
+            ended: None,
             votes: BTreeMap::from([
                 (id(VOTERS[0]), Ballot::Granted),
                 (id(VOTERS[1]), Ballot::Refused),

@@ -155,10 +155,15 @@ fn log_election(event: &election::Event, node: &str) {
         }
         Event::TermRaised { term } => info!(node, term, "term raised"),
         Event::LeadershipLost { term, cause } => match cause {
-            LossCause::LeaseExpired => {
+            LossCause::LeaseExpired | LossCause::WorkFailed | LossCause::LeaseThin => {
                 warn!(node, term, cause = cause.as_str(), "leadership lost");
             }
-            LossCause::Stopped | LossCause::Triggered => {
+            LossCause::Stopped
+            | LossCause::Triggered
+            | LossCause::SteppedDown
+            | LossCause::Transferred
+            | LossCause::Drained
+            | LossCause::TakenOver => {
                 info!(node, term, cause = cause.as_str(), "leadership given up");
             }
         },
@@ -179,6 +184,11 @@ fn log_election(event: &election::Event, node: &str) {
         Event::RecordAdopted { term } => info!(node, term, "empty vote store got its first record"),
         Event::VoterSetMismatch { voter } => {
             warn!(node, voter = voter.as_str(), "voter counts with other voters");
+        }
+        Event::HandoverEnded { term, cause, to, outcome } => {
+            let to = to.as_ref().map(NodeId::as_str);
+            let (cause, outcome) = (cause.as_str(), outcome.as_str());
+            info!(node, term, cause, to, outcome, "handover ended");
         }
         Event::StoreHealth { works: true } => info!(node, "vote store works again"),
         Event::StoreHealth { works: false } => warn!(node, "vote store failed"),

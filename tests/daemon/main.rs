@@ -9,7 +9,9 @@ mod cluster_command;
 mod elections;
 mod exits;
 mod garbage;
+mod handover;
 mod judge;
+mod operators;
 mod restarts;
 mod runbook;
 #[expect(dead_code, reason = "tests/netns uses the rest")]

@@ -79,6 +79,11 @@ impl Net {
         }
     }
 
+    /// Processes that start from now on have this configuration.
+    pub(crate) fn configure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// The five voters, started, and an hour of theirs not yet begun.
     pub(crate) fn of_voters(config: Config, seed: u64) -> Self {
         let mut net = Self::new(config, seed);
@@ -175,7 +180,7 @@ impl Net {
                     let now = self.now;
                     self.processes[number].events.push((now, event));
                 }
-                Output::Reply { .. } => {}
+                Output::EndWork { .. } | Output::Reply { .. } => {}
             }
         }
         if self.leaders().len() > 1 {

@@ -1,7 +1,7 @@
 //! What happens to hosts: starts, ends, pauses, broken disks, and the healing of a quorum.
 
 use ringrift_p2p::election::record::{Restored, RestoredPromise, VoteRecord};
-use ringrift_p2p::election::{self, Place, VoterSet};
+use ringrift_p2p::election::{self, Hysteresis, Place, VoterSet};
 use ringrift_p2p::membership;
 use ringrift_p2p::node::{self, Command, Peer};
 use ringrift_p2p::rng::Rng;
@@ -96,6 +96,8 @@ impl World {
                 lease: duration(self.hosts[host].lease),
                 election_timeout: duration(options.election_timeout),
                 clock_drift_ppm: options.drift_ppm,
+                work_grace: core::time::Duration::ZERO,
+                hysteresis: Hysteresis::default(),
                 places,
             },
             membership: membership::Params {

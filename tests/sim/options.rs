@@ -212,6 +212,10 @@ impl Options {
         if many || lease < 4 * heartbeat {
             kinds.retain(|&kind| kind != Kind::OtherLease);
         }
+        // Where one voter is a quorum by itself, nobody can tell its second process so.
+        if voters < 2 || (voters == 2 && kinds.contains(&Kind::OtherSet)) {
+            kinds.retain(|&kind| kind != Kind::Twin);
+        }
         let mut twin = None;
         if kinds.contains(&Kind::Twin) {
             twin = Some(rng.below(voters as u64) as usize);

@@ -3,7 +3,7 @@
 
 use ringrift_p2p::node::event::Event;
 use ringrift_p2p::node::{Command, Input, Output, Persisted, Write};
-use ringrift_wire::{Boot, Envelope, Message, Opinion, Verdict};
+use ringrift_wire::{Envelope, Message, Opinion, Refusal, Verdict};
 
 use crate::checkers::Violation;
 use crate::host::{Disk, SOCKET_BUFFER, host_at};
@@ -34,14 +34,7 @@ impl World {
         }
         let was_timeout = input == Input::Timeout;
         if let Input::Datagram { from, envelope } = &input {
-            let from = host_at(*from);
-            match &envelope.message {
-                Message::CanvassReply(m) if matches!(m.opinion, Opinion::Yes { .. }) => {
-                    self.heard_yes(host, from, envelope.boot);
-                }
-                Message::Report(_) => self.heard_report(host, from, envelope.boot),
-                _ => {}
-            }
+            self.hears(host, host_at(*from), envelope);
         }
         let Some(process) = &mut self.hosts[host].process else { return };
         process.node.handle_input(now, input);
@@ -49,16 +42,25 @@ impl World {
         self.spin(host, was_timeout);
     }
 
-    /// A yes counts when it came from a process that a host really runs.
-    fn heard_yes(&mut self, host: usize, from: Option<usize>, boot: Boot) {
-        if let Some(from) = from.filter(|&from| self.boots.get(from) == Some(&Some(boot))) {
-            self.checkers.minority.yes(self.now, host, from);
-        }
-    }
-
-    fn heard_report(&mut self, host: usize, from: Option<usize>, boot: Boot) {
-        if let Some(from) = from.filter(|&from| self.boots.get(from) == Some(&Some(boot))) {
-            self.checkers.minority.report(host, from);
+    /// What a process takes in that lets it stand; it counts when it came from a process that a host
+    /// really runs.
+    fn hears(&mut self, host: usize, from: Option<usize>, envelope: &Envelope) {
+        let real = |from: &usize| self.boots.get(*from) == Some(&Some(envelope.boot));
+        let Some(from) = from.filter(real) else { return };
+        let minority = &mut self.checkers.minority;
+        match &envelope.message {
+            Message::CanvassReply(m) => match m.opinion {
+                Opinion::Yes { .. } => minority.opinion(self.now, host, from, true),
+                Opinion::Better(_) | Opinion::No(Refusal::LeaderAlive { .. }) => {
+                    minority.opinion(self.now, host, from, false);
+                }
+                Opinion::No(_) => {}
+            },
+            Message::Go(m) if m.successor == self.hosts[host].id => {
+                minority.told(self.now, host, from);
+            }
+            Message::Report(_) => minority.report(host, from),
+            _ => {}
         }
     }
 
@@ -78,7 +80,10 @@ impl World {
                 Output::Notify(event) => told.push(*event),
                 Output::Persist { write: Write::Record(record), .. } => records.push(*record),
                 Output::Send { message: Message::Release(_), .. } => changes = true,
-                Output::Persist { .. } | Output::Send { .. } | Output::Reply { .. } => {}
+                Output::Persist { .. }
+                | Output::Send { .. }
+                | Output::Reply { .. }
+                | Output::EndWork { .. } => {}
             }
         }
         let result = self.checkers.bounds.caused(self.now, host, caused);
@@ -152,7 +157,7 @@ impl World {
                 Some(Output::Reply { number, reply }) => {
                     self.note(host, || format!("reply #{number}: {reply:?}"));
                 }
-                Some(Output::Notify(_)) | None => {}
+                Some(Output::EndWork { .. } | Output::Notify(_)) | None => {}
             }
         }
         let left = self.hosts[host].process.as_ref().map_or(0, |process| process.outputs.len());

@@ -98,6 +98,10 @@ impl Transcript {
             Told::LeadershipLost { term: t, cause } => {
                 format!("leads term {} no longer: {}", term(t), ended(*cause))
             }
+            Told::HandoverEnded { to: Some(to), .. } => format!("tells {to} to stand"),
+            Told::HandoverEnded { to: None, outcome, .. } => {
+                format!("ends a handover: {}", outcome.as_str())
+            }
             Told::LeaderChanged { leader: Some(leader), .. } if *leader == id => return None,
             Told::LeaderChanged { leader: Some(leader), term: t } => {
                 format!("follows {leader} in term {}", term(t))
@@ -148,6 +152,7 @@ fn because(cause: ElectionCause) -> &'static str {
         ElectionCause::Canvassed => "a worse voter canvasses",
         ElectionCause::Triggered => "an operator asked, or it stepped down itself",
         ElectionCause::HigherTerm => "a voter's term is higher",
+        ElectionCause::HandedOver => "the leader hands over to it",
     }
 }
 
@@ -156,6 +161,12 @@ const fn ended(cause: LossCause) -> &'static str {
         LossCause::LeaseExpired => "its lease has ended",
         LossCause::Stopped => "it was asked to stop",
         LossCause::Triggered => "an operator asked for an election",
+        LossCause::SteppedDown => "an operator asked it to step down",
+        LossCause::Transferred => "an operator named another leader",
+        LossCause::Drained => "an operator drained it",
+        LossCause::TakenOver => "a better voter takes over",
+        LossCause::WorkFailed => "the work of the leader failed here",
+        LossCause::LeaseThin => "its lease ran thin",
     }
 }
 

@@ -8,7 +8,7 @@ use ringrift_p2p::election::{Event as Told, LossCause};
 use ringrift_p2p::membership;
 use ringrift_p2p::node::event::Event;
 use ringrift_p2p::node::status::{Health, Status};
-use ringrift_wire::Refusal;
+use ringrift_wire::{NodeId, Refusal};
 
 use crate::checkers::Violation;
 use crate::checkers::cover::{self, Bound};
@@ -87,10 +87,7 @@ impl World {
         };
         let local = state.clock.local(self.now);
         let leads = process.node.is_leader(local);
-        let led = |name, term| {
-            let leader = self.checkers.leases.leader_of(term);
-            leader.is_some_and(|leader| self.hosts[leader].id == name)
-        };
+        let led = |name, term| self.has_led(name, term);
         let result = self.checkers.honesty.asked(self.now, host, local, leads, led);
         self.check(result);
     }
@@ -102,8 +99,10 @@ impl World {
         let local = clock.local(self.now);
         let Some(process) = &state.process else { return };
         let nonce = process.boot.nonce;
-        let lease = process.node.core().and_then(|core| core.lease());
+        let core = process.node.core();
+        let lease = core.and_then(|core| core.lease());
         let lease = lease.map(|(end, _)| end).filter(|end| local < *end);
+        let term = core.and_then(|core| core.leading_term());
         let said = process.node.is_leader(local);
         match lease {
             _ if said != lease.is_some() => {
@@ -111,17 +110,16 @@ impl World {
                 self.check(Err(Violation { at: self.now, rule: "I10", what }));
             }
             None => self.checkers.leases.ended(self.now, host),
-            Some(end) => match self.leading[host] {
-                None => {
-                    let what = format!("host {host} leads and never said in which term");
-                    self.check(Err(Violation { at: self.now, rule: "I10", what }));
-                }
-                Some(term) => {
-                    let held = Held { nonce, term, until: clock.real(end) };
-                    let result = self.checkers.leases.leads(self.now, host, held);
-                    self.check(result);
-                }
-            },
+            Some(_) if term != self.leading[host] => {
+                let said = self.leading[host];
+                let what = format!("host {host} leads term {term:?} and has told of {said:?}");
+                self.check(Err(Violation { at: self.now, rule: "I10", what }));
+            }
+            Some(end) => {
+                let held = Held { nonce, term: term.unwrap_or(0), until: clock.real(end) };
+                let result = self.checkers.leases.leads(self.now, host, held);
+                self.check(result);
+            }
         }
         self.cover();
         if changes || self.steps.is_multiple_of(STATUS_EVERY) {
@@ -352,12 +350,35 @@ impl World {
                 Path::StoreFailedEvent
             }
             Told::VoterSetMismatch { .. } => Path::VoterSetMismatch,
+            Told::LeaderChanged { leader: Some(leader), term } => {
+                let (leader, term) = (*leader, *term);
+                self.named(host, leader, term);
+                return;
+            }
             Told::CanvassStarted { .. }
             | Told::ElectionStarted { .. }
+            | Told::HandoverEnded { .. }
             | Told::LeaderChanged { .. }
             | Told::VoteGranted { .. } => return,
         };
         self.hits.hit(path);
+    }
+
+    /// A process tells that a leader leads a term: one that has led it (I10).
+    fn named(&mut self, host: usize, leader: NodeId, term: u64) {
+        let led = match self.leading[host].filter(|_| self.hosts[host].id == leader) {
+            Some(leading) => leading == term,
+            None => self.has_led(leader, term),
+        };
+        if !led {
+            let what = format!("host {host} tells that {leader} leads term {term}, which it did not");
+            self.check(Err(Violation { at: self.now, rule: "I10", what }));
+        }
+    }
+
+    fn has_led(&self, name: NodeId, term: u64) -> bool {
+        let leader = self.checkers.leases.leader_of(term);
+        leader.is_some_and(|leader| self.hosts[leader].id == name)
     }
 
     fn told_of_member(&mut self, host: usize, event: &membership::Event) {

@@ -125,6 +125,11 @@ impl Cluster {
         &self.hosts[node].net
     }
 
+    /// Where `node` answers HTTP.
+    pub fn http(&self, node: usize) -> SocketAddr {
+        self.hosts[node].http
+    }
+
     /// The folder of the vote store of `node`.
     pub fn store(&self, node: usize) -> PathBuf {
         self.dir.path().join("data").join(NAMES[node])

@@ -124,6 +124,9 @@ impl Message {
             | Self::Inquire(_)
             | Self::Report(_)
             | Self::StepDown(_)
+            | Self::Offer(_)
+            | Self::Ready(_)
+            | Self::Go(_)
             | Self::Conflict(_)
             | Self::Hearing(_) => &[],
         }

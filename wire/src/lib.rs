@@ -93,9 +93,10 @@ pub use error::{DecodeError, EncodeError, Fault};
 pub use id::{Boot, NodeId, NodeIdError};
 pub use kind::Kind;
 pub use message::{
-    Ack, Acknowledge, Answer, Beacon, Canvass, CanvassReply, Conflict, Coordinator, Election,
-    Gossip, Hearing, Inquire, MAX_ROW, Message, Nack, Opinion, Ping, PingReq, Priority, Pull,
-    Record, Refusal, RelayedAck, Release, Report, StepDown, Verdict, VoterSetTag,
+    Ack, Acknowledge, Answer, Beacon, Canvass, CanvassReply, Conflict, Coordinator, Election, Go,
+    Gossip, Hearing, Inquire, MAX_ROW, Message, Nack, Offer, Opinion, Ping, PingReq, Priority,
+    Pull, Ready, Record, Refusal, RelayedAck, Release, Report, StepDown, Unready, Verdict,
+    VoterSetTag,
 };
 pub use update::{MAX_UPDATES, MemberState, Update, Updates};
 

@@ -148,7 +148,7 @@ fn election_status_has_every_field_in_order_and_of_its_type() {
         "node_id str, role {ROLE}, leader_id str|null, no_leader_reason str|null, term int,
         voted_for str|null, voters [id], candidates [id], quorum_size int, voters_alive int,
         quorum_ok bool, election_in_progress bool, lease {{}}, promise {{}}, priority [],
-        cooldown_seconds float, drained bool, last_elections []"
+        takeover {{}}|null, why {{}}, cooldown_seconds float, drained bool, last_elections []"
     );
     for status in fixtures::all() {
         let body = json(&get(&status, "/election/status"));
@@ -159,14 +159,14 @@ fn election_status_has_every_field_in_order_and_of_its_type() {
         let order = body["priority"].as_array().unwrap();
         for (entry, rank) in order.iter().zip(1..) {
             let table = "node_id str, rank int, stability int, centrality int, gpu bool,
-                configured int, drained bool, last bool";
+                configured int, drained bool, last bool, said {}|null";
             assert_schema(entry, table, "priority");
             assert_eq!(entry["rank"], rank);
         }
         assert_eq!(order.len(), 5);
         let past = &body["last_elections"][0];
         let table = "term int, cause str, winner str|null, started_at str, duration_seconds float,
-            votes {}";
+            ended {}|null, votes {}";
         assert_schema(past, table, "last_elections");
         assert_eq!(past["votes"]["nebius-h100-3"], "refused");
         assert_eq!(past["started_at"], "2025-12-06T05:47:40.25Z");
@@ -424,7 +424,7 @@ fn a_wrong_method_is_405_with_allow() {
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{uri}");
             assert_eq!(answer.headers[header::ALLOW], "POST");
         }
-        assert_eq!(judge(Method::POST, uri), Ok(Wish::Act(Deed::Trigger)));
+        assert!(matches!(judge(Method::POST, uri), Ok(Wish::Act(_))));
     }
 }
 

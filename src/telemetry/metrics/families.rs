@@ -98,6 +98,12 @@ pub const FAMILIES: &[Family] = &[
         &["reason"],
         "Votes and acknowledgements that this voter refused.",
     ),
+    counter(
+        "ringrift_p2p_handovers_total",
+        &["cause", "outcome"],
+        "Handovers of this leader: why, and whether a successor was told to stand (handed), none (released), \
+         nothing changed (no_target), or the lease ended first.",
+    ),
     // Quorum.
     gauge("ringrift_p2p_quorum_status", &[], "1 while a quorum of the voters is reachable."),
     gauge(

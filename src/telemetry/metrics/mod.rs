@@ -19,7 +19,7 @@ use prometheus::{
     CounterVec, Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
 };
-use ringrift_wire::{NodeId, Refusal};
+use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use tracing_appender::non_blocking::ErrorCounter;
@@ -50,6 +50,7 @@ pub struct Metrics {
     canvassing_since: AtomicU64,
     votes_granted: IntCounter,
     votes_refused: IntCounterVec,
+    handovers: IntCounterVec,
     connections_refused: IntCounter,
 }
 
@@ -100,20 +101,7 @@ const REFUSALS: [&str; 9] = [
 ];
 
 /// The word for a refusal in logs, labels and JSON.
-#[must_use]
-pub const fn refusal_word(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::VoterSet => "voter_set",
-        Refusal::Term => "term",
-        Refusal::Voted => "voted",
-        Refusal::Promised { .. } => "promised",
-        Refusal::Abstaining { .. } => "abstaining",
-        Refusal::Empty => "empty",
-        Refusal::Store => "store",
-        Refusal::LeaderAlive { .. } => "leader_alive",
-        Refusal::Lease => "lease",
-    }
-}
+pub use crate::election::refusal_word;
 
 impl Metrics {
     /// The numbers of `node` in the cluster of `config`.
@@ -141,6 +129,12 @@ impl Metrics {
         for refusal in REFUSALS {
             votes_refused.with_label_values(&[refusal]);
         }
+        let handovers = builder.counter("ringrift_p2p_handovers_total")?;
+        for cause in election::LossCause::ALL {
+            for outcome in election::HandoverOutcome::ALL {
+                handovers.with_label_values(&[cause.as_str(), outcome.as_str()]);
+            }
+        }
         let votes_granted = builder.single_counter("ringrift_p2p_votes_granted_total")?;
         let connections_refused =
             builder.single_counter("ringrift_p2p_http_connections_refused_total")?;
@@ -156,6 +150,7 @@ impl Metrics {
             canvassing_since: AtomicU64::new(0),
             votes_granted,
             votes_refused,
+            handovers,
             connections_refused,
         })
     }
@@ -186,6 +181,9 @@ impl Metrics {
             Event::VoteGranted { .. } => self.votes_granted.inc(),
             Event::VoteRefused { why, .. } => {
                 self.votes_refused.with_label_values(&[refusal_word(*why)]).inc();
+            }
+            Event::HandoverEnded { cause, outcome, .. } => {
+                self.handovers.with_label_values(&[cause.as_str(), outcome.as_str()]).inc();
             }
             _ => {}
         }
