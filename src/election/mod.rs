@@ -132,6 +132,8 @@ pub enum Output {
 /// The upkeep of a leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Upkeep {
+    /// The term that was told.
+    term: u64,
     beat_at: Instant,
     next_beat: Instant,
     next_retry: Instant,

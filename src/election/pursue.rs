@@ -146,6 +146,7 @@ impl Machine {
         self.failures = 0;
         self.last_until = Instant::ZERO;
         self.upkeep = Some(Upkeep {
+            term,
             beat_at: now,
             next_beat: now,
             next_retry: now,
@@ -198,15 +199,17 @@ impl Machine {
         let (others, priority) = (self.voters.ids(), self.own_priority(now));
         let timeout = self.setup.params.election_timeout.min(self.setup.params.lease);
         let (Some(core), Some(upkeep)) = (&mut self.core, &mut self.upkeep) else { return };
-        let Some(raise) = &mut upkeep.raise else { return };
-        if term > raise.above {
-            upkeep.raise = None;
+        if term > upkeep.term {
+            // Told at once, also where it is not yet the last: heartbeats carry it from now on.
+            upkeep.term = term;
+            upkeep.raise = upkeep.raise.filter(|raise| term <= raise.above);
             self.notify(Event::TermRaised { term });
             let votes = BTreeMap::from([(self.setup.me, Ballot::Granted)]);
             let me = Some(self.setup.me);
             self.note(term, ElectionCause::HigherTerm, me, now, Duration::ZERO, votes);
             return;
         }
+        let Some(raise) = &mut upkeep.raise else { return };
         let Some(tally) = core.tally().filter(|tally| tally.term() > raise.above) else {
             if now >= raise.next_at {
                 core.stand(now, raise.above);
@@ -454,14 +457,17 @@ impl Machine {
 
     /// Tells when the known leader has changed, and counts terms.
     fn announce(&mut self, now: Instant) {
-        let (leader, term) = (self.leader(now), self.term());
-        if term > self.counted_term {
-            self.counted_term = term;
+        let (leader, highest) = (self.leader(now), self.term());
+        if highest > self.counted_term {
+            self.counted_term = highest;
             self.counters.elections += 1;
         }
         if leader == self.announced {
             return;
         }
+        // The leader's term: this voter's own may be higher.
+        let leading = self.core.as_ref().and_then(Core::leading_term).filter(|_| self.leads(now));
+        let term = leading.or(self.follows(now).map(|known| known.term)).unwrap_or(highest);
         if let Some(term) = self.announced_term.take() {
             self.history.ended(term, now, self.vacancy.as_str());
         }

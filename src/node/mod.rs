@@ -39,6 +39,7 @@ pub use why::Why;
 
 use self::beacons::Beacons;
 use self::hearing::Hearings;
+use crate::election::core::Core;
 use crate::election::record::Restored;
 use crate::election::{self, Machine, Setup, Standing, VoterSet};
 use crate::membership::{self, Health, Membership, Myself, Seed};
@@ -183,6 +184,12 @@ impl Node {
     #[must_use]
     pub fn is_leader(&self, now: Instant) -> bool {
         self.machine.leads(now)
+    }
+
+    /// What decides safety here, for whoever checks it; `None` on an observer.
+    #[must_use]
+    pub const fn core(&self) -> Option<&Core> {
+        self.machine.core()
     }
 
     /// Whether a node that was told to stop has said its last word.
