@@ -153,3 +153,21 @@ fn a_link_that_is_up_again_is_back_in_every_view_within_a_second() {
     assert!(back[30] < Duration::from_millis(600), "median {:?}", back[30]);
     assert!(back[59] < Duration::from_millis(1_500), "worst {:?}", back[59]);
 }
+
+/// A node that was cut off has had no answer from anybody, and trusts itself least; that is over when
+/// they answer again.
+#[test]
+fn who_has_just_come_back_finds_the_next_loss_as_soon_as_the_others() {
+    let found = times(60, |seed| {
+        let mut network = five(seed);
+        network.split(&[1], &[0, 2, 3, 4]);
+        network.run(SECOND * 12);
+        network.cut.clear();
+        network.run_until(SECOND * 5, Network::all_alive)?;
+        network.run(Duration::from_millis(seed * 16));
+        network.split(&[3], &[0, 1, 2, 4]);
+        network.run_until(SECOND * 30, dead_at_all)
+    });
+    assert!(found[30] < Duration::from_millis(2_200), "median {:?}", found[30]);
+    assert!(found[57] < Duration::from_millis(3_500), "95th percentile {:?}", found[57]);
+}

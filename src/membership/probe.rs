@@ -344,7 +344,7 @@ impl Membership {
             self.awareness.pinged(round.answered_directly);
         }
         if answered {
-            self.awareness.improve();
+            self.trust_more(now);
             return;
         }
         if round.nacks < round.asked {
@@ -353,6 +353,14 @@ impl Membership {
         }
         self.accuse_silent(now, round.target, round.began);
         self.start_check(now, round.target, 2, round.began);
+    }
+
+    /// An answer has come in time: local health improves, and the next round is as soon as it would
+    /// have been. Else a node that was cut off would be slow for as long as the longest intervals.
+    fn trust_more(&mut self, now: Instant) {
+        self.awareness.improve();
+        let running = self.round.as_ref().map_or(now, |round| round.ends);
+        self.next_round = self.next_round.min((now + self.interval()).max(running));
     }
 
     pub(super) fn on_ping(&mut self, now: Instant, from: SocketAddr, sender: NodeId, ping: &Ping) {
@@ -385,6 +393,9 @@ impl Membership {
         });
         if late {
             self.awareness.pinged(true);
+        } else if !in_time && waiting.purpose == Purpose::Life {
+            // A call or an examination: timely answers are as good a sign as those of the rounds.
+            self.trust_more(now);
         }
         if let Purpose::Relay(relay) = waiting.purpose {
             self.relay_back(sender, relay);
