@@ -333,6 +333,7 @@ impl Membership {
             // Its first call comes after the usual spacing.
             member.called_at = Some(now);
         });
+        self.note_loss(now, id);
         self.counters.suspicions_confirmed += 1;
         self.tell(Event::MemberDied { member: id, by });
         if let Some(update) = self.table.get(id).and_then(Member::update) {

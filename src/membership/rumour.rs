@@ -150,6 +150,7 @@ impl Membership {
             MemberState::Dead { by } => {
                 self.adopt(now, update, Health::Dead);
                 self.table.edit(id, |member| member.buried_by = Some(by));
+                self.note_loss(now, id);
                 if before.health != Health::Dead {
                     self.tell(Event::MemberDied { member: id, by });
                 }
