@@ -5,6 +5,7 @@
 
 mod coldstart;
 mod failover;
+mod herd;
 mod idle;
 mod lab;
 mod membership;

@@ -199,27 +199,61 @@ fn zz() {
     let show = |what: &str, times: Vec<Duration>| {
         let n = times.len();
         let ms = |at: usize| times[at.min(n - 1)].as_millis();
-        println!("{what}: min {} med {} p90 {} p99 {} max {}", ms(0), ms(n / 2), ms(n * 9 / 10), ms(n * 99 / 100), ms(n));
+        println!(
+            "{what}: min {} med {} p90 {} p99 {} max {}",
+            ms(0),
+            ms(n / 2),
+            ms(n * 9 / 10),
+            ms(n * 99 / 100),
+            ms(n)
+        );
     };
     let runs = 400;
-    show("kill", times(runs, |seed| { let mut n = five(seed); n.kill(3); n.run_until(SECOND * 30, dead_at_all) }));
-    show("stop", times(runs, |seed| { let mut n = five(seed); n.stop_for(3, SECOND * 60); n.run_until(SECOND * 30, dead_at_all) }));
-    show("cut", times(runs, |seed| { let mut n = five(seed); n.split(&[3], &[0, 1, 2, 4]); n.run_until(SECOND * 30, dead_at_all) }));
-    show("cut2", times(runs, |seed| {
-        let mut network = five(seed);
-        network.split(&[1], &[0, 2, 3, 4]);
-        network.run(SECOND * 12);
-        network.cut.clear();
-        network.run_until(SECOND * 5, Network::all_alive)?;
-        network.run(Duration::from_millis(seed * 16));
-        network.split(&[3], &[0, 1, 2, 4]);
-        network.run_until(SECOND * 30, dead_at_all)
-    }));
-    show("split", times(runs/4, |seed| {
-        let mut network = five(seed);
-        network.split(&[0, 1], &[2, 3, 4]);
-        network.run(SECOND * 30);
-        network.cut.clear();
-        network.run_until(SECOND * 30, Network::all_alive)
-    }));
+    show(
+        "kill",
+        times(runs, |seed| {
+            let mut n = five(seed);
+            n.kill(3);
+            n.run_until(SECOND * 30, dead_at_all)
+        }),
+    );
+    show(
+        "stop",
+        times(runs, |seed| {
+            let mut n = five(seed);
+            n.stop_for(3, SECOND * 60);
+            n.run_until(SECOND * 30, dead_at_all)
+        }),
+    );
+    show(
+        "cut",
+        times(runs, |seed| {
+            let mut n = five(seed);
+            n.split(&[3], &[0, 1, 2, 4]);
+            n.run_until(SECOND * 30, dead_at_all)
+        }),
+    );
+    show(
+        "cut2",
+        times(runs, |seed| {
+            let mut network = five(seed);
+            network.split(&[1], &[0, 2, 3, 4]);
+            network.run(SECOND * 12);
+            network.cut.clear();
+            network.run_until(SECOND * 5, Network::all_alive)?;
+            network.run(Duration::from_millis(seed * 16));
+            network.split(&[3], &[0, 1, 2, 4]);
+            network.run_until(SECOND * 30, dead_at_all)
+        }),
+    );
+    show(
+        "split",
+        times(runs / 4, |seed| {
+            let mut network = five(seed);
+            network.split(&[0, 1], &[2, 3, 4]);
+            network.run(SECOND * 30);
+            network.cut.clear();
+            network.run_until(SECOND * 30, Network::all_alive)
+        }),
+    );
 }
