@@ -339,6 +339,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 self.end = Some(Error::NameTaken { name: self.speaker.id, address });
             }
             Event::MemberLeft { .. }
+            | Event::SuspicionConfirmed { .. }
+            | Event::MemberHeldOff { .. }
             | Event::AddressRefused { .. }
             | Event::NameInConflict { .. } => {}
         }

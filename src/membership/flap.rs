@@ -15,7 +15,7 @@ use core::time::Duration;
 use ringrift_wire::{MemberState, NodeId, Update};
 
 use super::member::{Claim, Worth, weigh};
-use super::{Health, Membership};
+use super::{Event, Health, Membership};
 use crate::time::Instant;
 
 /// Returns that take effect at once.
@@ -44,6 +44,13 @@ pub(super) struct Hold {
     since: Instant,
     last_sign: Instant,
     length: Duration,
+}
+
+impl Hold {
+    /// When it is believed, should it go on answering.
+    pub(super) fn ends(&self) -> Instant {
+        self.since + self.length
+    }
 }
 
 /// The returns of one member.
@@ -79,6 +86,7 @@ impl Membership {
         let near = |then: Instant| now.since(then) < interval * TOGETHER;
         let together =
             self.last_return.is_some_and(near) || self.table.lost().len() > self.table.reachable();
+        let mut begins = None;
         let put_off = self.table.edit(update.member, |member| {
             let returns = &mut member.returns;
             if let Some(hold) = &mut returns.hold {
@@ -100,11 +108,15 @@ impl Membership {
             let length = interval * intervals;
             let hold = Hold { said: *update, since: now, last_sign: now, length };
             returns.hold = Some(Box::new(hold));
+            begins = Some(length);
             true
         }) == Some(true);
-        if put_off {
+        if let Some(length) = begins {
             self.held.insert(update.member);
-        } else {
+            self.counters.returns_held_off += 1;
+            self.tell(Event::MemberHeldOff { member: update.member, length });
+        }
+        if !put_off {
             self.last_return = Some(now);
         }
         put_off
@@ -124,7 +136,7 @@ impl Membership {
                 hold.since = now;
             }
             hold.last_sign = now;
-            (now.since(hold.since) >= hold.length).then_some(hold.said)
+            (now >= hold.ends()).then_some(hold.said)
         });
         let Some(said) = done.flatten() else { return };
         self.let_go(id);

@@ -35,6 +35,12 @@ fn a_member_that_is_stopped_again_and_again_dies_twice_and_is_then_held_off() {
                 network.run(SECOND * (down + up));
             }
             assert_only(&network, 4, 2, &format!("{down} of {} s, seed {seed}", down + up));
+            let held = |at| {
+                let held = |event| matches!(event, Event::MemberHeldOff { member, .. } if member == name(4));
+                network.events(at).any(|(_, event)| held(event))
+            };
+            assert!((0..4).any(held), "seed {seed}: it is said that it is held off");
+            assert!((0..4).any(|at| network.node(at).counters().returns_held_off > 0));
             assert!(network.run_until(SECOND * 200, Network::all_alive).is_some());
         }
     }

@@ -194,6 +194,13 @@ fn log_member(event: &membership::Event, node: &str) {
         Event::MemberSuspected { member, by } => {
             info!(node, member = member.as_str(), by = by.as_str(), "member suspected");
         }
+        Event::SuspicionConfirmed { member, by } => {
+            debug!(node, member = member.as_str(), by = by.as_str(), "suspicion confirmed");
+        }
+        Event::MemberHeldOff { member, length } => {
+            let seconds = length.as_secs_f64();
+            info!(node, member = member.as_str(), seconds, "member held off");
+        }
         Event::MemberRefuted { member, how } => {
             info!(node, member = member.as_str(), how = how.as_str(), "member refuted a suspicion");
         }
@@ -248,6 +255,11 @@ mod tests {
                     member: a,
                     how: membership::Refutation::Answered,
                 }),
+                "INFO",
+            ),
+            (Event::Member(Member::SuspicionConfirmed { member: a, by: b }), "DEBUG"),
+            (
+                Event::Member(Member::MemberHeldOff { member: a, length: Duration::from_secs(8) }),
                 "INFO",
             ),
             (Event::Member(Member::MemberDied { member: a, by: b }), "INFO"),
