@@ -528,6 +528,3 @@ mod tests {
         }
     }
 }
-#[cfg(test)]
-#[test]
-fn zz_size() { println!("size {}", size_of::<Member>()); }

@@ -65,7 +65,13 @@ struct Running {
 
 impl Default for Repair {
     fn default() -> Self {
-        Self { running: None, after: Instant::ZERO, differing: 0, settled: false, pulls_left: MAX_PULLS }
+        Self {
+            running: None,
+            after: Instant::ZERO,
+            differing: 0,
+            settled: false,
+            pulls_left: MAX_PULLS,
+        }
     }
 }
 
