@@ -6,6 +6,7 @@
 //!
 //! The nodes of a test are named by their part in it: [`Scene::leader`] and [`Scene::others`].
 
+mod gray;
 mod network;
 mod relay;
 #[expect(dead_code, reason = "tests/daemon uses the rest")]
