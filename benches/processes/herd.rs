@@ -222,6 +222,22 @@ impl Herd {
         (0..self.nodes.len()).filter(|&node| node != except).map(count).sum::<usize>() as f64
     }
 
+    /// How often the nodes' own loops were late by more than a tenth of a second: what such a machine
+    /// shows is not the protocol's doing.
+    pub fn late(&mut self) -> f64 {
+        let mut late = 0.0;
+        for node in 0..self.nodes.len() {
+            let text = self.ask(node, "/metrics").unwrap_or_default();
+            let value = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                line.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(0.0)
+            };
+            late += value("ringrift_p2p_loop_delay_seconds_count ")
+                - value("ringrift_p2p_loop_delay_seconds_bucket{le=\"0.1\"} ");
+        }
+        late
+    }
+
     /// Deaths that the nodes have declared.
     pub fn deaths(&self) -> f64 {
         self.log_lines("member died")

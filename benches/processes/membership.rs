@@ -141,6 +141,7 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
         healed.extend(herd.until_settled());
     }
     rows.add(&format!("split 2 to 3 for {seconds} s, one view again"), "s", healed);
+    rows.add("cut off and split: loops late by 0.1 s", "times", vec![herd.late()]);
     rows.rows
 }
 
@@ -152,6 +153,7 @@ fn loss(size: usize, percent: u64, seconds: u64) -> Vec<Row> {
     let what = format!("{percent} % loss for {seconds} s: healthy declared dead");
     rows.add(&what, "deaths", vec![herd.deaths()]);
     herd.rules("");
+    rows.add(&format!("{percent} % loss: loops late by 0.1 s"), "times", vec![herd.late()]);
     let back = herd.until_settled().into_iter().collect();
     rows.add(&format!("{percent} % loss: one view again"), "s", back);
     rows.rows

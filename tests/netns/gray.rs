@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::network::{Links, Network};
+use super::network::Links;
 use super::support::NAMES;
 use super::support::cluster::Timing;
 use super::{Scene, wait_for};
@@ -27,8 +27,6 @@ const VOTERS: usize = 5;
 const TIMING: Timing = Timing { heartbeat_ms: 1_000, lease_ms: 8_000 };
 /// The probe interval.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How late its own loop has been excuses a node that was declared dead.
-const LATE: &str = "ringrift_p2p_loop_delay_seconds_bucket{le=\"0.1\"}";
 
 /// How long an illness lasts.
 fn length() -> Duration {
@@ -44,9 +42,7 @@ struct Ward {
 
 impl Ward {
     fn open() -> Option<Self> {
-        let mut scene = Scene::on(Network::new(VOTERS)?, VOTERS, TIMING);
-        scene.cluster.wait_settled();
-        (scene.leader, scene.term) = scene.cluster.wait_agreed(&scene.all());
+        let scene = Scene::whole(VOTERS, TIMING)?;
         let [.., ill] = scene.others::<4>();
         Some(Self { scene, ill })
     }
@@ -89,19 +85,13 @@ impl Ward {
         healthy.map(|by| count(NAMES[by])).collect()
     }
 
-    /// Whether a node's own loop has been late.
-    fn was_late(&self, node: usize) -> bool {
-        let all = self.scene.cluster.metric(node, "ringrift_p2p_loop_delay_seconds_count");
-        self.scene.cluster.metric(node, LATE) < all
-    }
-
     /// The network heals; the same leader leads the same term, no healthy node was declared dead by
     /// another, and the ill one by each at most so often.
     fn closes(mut self, times: usize) {
         let of_ill = self.deaths_of(self.ill);
         assert!(of_ill.iter().all(|&deaths| deaths <= times), "{of_ill:?} is above {times}");
         for of in (0..VOTERS).filter(|&of| of != self.ill) {
-            let excused = self.was_late(of);
+            let excused = self.scene.cluster.late_loops(of) > 0;
             assert!(excused || self.deaths_of(of) == [0; 3], "{} was healthy", NAMES[of]);
         }
         self.scene.cluster.signal(self.ill, Signal::CONT);
