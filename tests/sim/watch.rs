@@ -371,7 +371,8 @@ impl World {
             None => self.has_led(leader, term),
         };
         if !led {
-            let what = format!("host {host} tells that {leader} leads term {term}, which it did not");
+            let what =
+                format!("host {host} tells that {leader} leads term {term}, which it did not");
             self.check(Err(Violation { at: self.now, rule: "I10", what }));
         }
     }
