@@ -200,6 +200,8 @@ fn of_member(id: NodeId, event: &membership::Event) -> Option<String> {
         Event::NameInConflict { member, .. } => Some(format!("sees two processes of {member}")),
         Event::NameTaken { .. } => Some("is told that its name is taken, and ends".to_owned()),
         Event::MemberSuspected { .. }
+        | Event::SuspicionConfirmed { .. }
+        | Event::MemberHeldOff { .. }
         | Event::MemberDied { .. }
         | Event::MemberJoined { .. }
         | Event::MemberRefuted { .. }

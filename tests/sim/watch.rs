@@ -164,7 +164,7 @@ impl World {
             let Some(boot) = self.boots[other] else { continue };
             let name = self.hosts[other].id;
             match status.member(name) {
-                Some(member) if member.account.held_off => {}
+                Some(member) if member.account.held_off_until.is_some() => {}
                 Some(member)
                     if member.health.is_reachable() && member.sequence == Some(boot.sequence) => {}
                 member => {
@@ -402,6 +402,8 @@ impl World {
                 Path::NameTaken
             }
             Event::MemberJoined { .. }
+            | Event::SuspicionConfirmed { .. }
+            | Event::MemberHeldOff { .. }
             | Event::MemberLeft { .. }
             | Event::MemberRestarted { .. }
             | Event::AddressRefused { .. } => return,
