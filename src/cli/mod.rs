@@ -7,6 +7,7 @@ pub mod check;
 pub mod cluster;
 pub mod exit;
 mod get;
+pub mod keygen;
 pub mod operator;
 pub mod run;
 pub mod status;
@@ -72,6 +73,10 @@ pub enum Command {
     Resume(operator::NodeArgs),
     /// Have a fresh election held
     Trigger(operator::TriggerArgs),
+    /// Print a new key for sealed gossip (`gossip.key_file`)
+    Keygen,
+    /// Have a node read its key ring again
+    ReloadKeys(operator::NodeArgs),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
@@ -95,6 +100,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Drain(args) => operator::drain(&args).and_then(|text| print(&text)),
         Command::Resume(args) => operator::resume(&args).and_then(|text| print(&text)),
         Command::Trigger(args) => operator::trigger(&args).and_then(|text| print(&text)),
+        Command::ReloadKeys(args) => operator::reload_keys(&args).and_then(|text| print(&text)),
+        Command::Keygen => keygen::run().and_then(|text| print(&text)),
     };
     match done {
         Ok(()) => Exit::Success,

@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::exit::{Exit, Failure};
 use crate::config::identity::{identify, machine_bears};
-use crate::config::{self, Surroundings};
+use crate::config::{self, Surroundings, token};
 use crate::driver;
 use crate::driver::own::Said;
 use crate::driver::start::{self, Plan};
@@ -99,8 +99,19 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         config::promise_file(&data_dir, me, &around)
     };
     let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    let token =
+        token::find(&around).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let log = Some(guard.error_counter());
-    start::run(Plan { config, me, said: args.address, data_dir, promise_file, warnings, log })?;
+    start::run(Plan {
+        config,
+        me,
+        said: args.address,
+        data_dir,
+        promise_file,
+        token,
+        warnings,
+        log,
+    })?;
     Ok(())
 }
 
@@ -110,6 +121,7 @@ impl From<driver::Error> for Failure {
             driver::Error::Bind(_)
             | driver::Error::Descriptor(_)
             | driver::Error::NameTaken { .. } => Exit::Unavailable,
+            driver::Error::Ring(_) => Exit::Usage,
             driver::Error::Store(_) => Exit::VoteStore,
             driver::Error::Invariant(_) => Exit::Invariant,
         };

@@ -55,8 +55,9 @@ impl Config {
         table.insert("open".to_owned(), json!(membership.open));
         table.insert("max_members".to_owned(), json!(membership.max_members));
         put("membership", Value::Object(table));
-        if let Some(path) = &self.key_file {
-            put("gossip", json!({ "key_file": path }));
+        if let Some(path) = &self.gossip.key_file {
+            let unsealed = self.gossip.unsealed.as_str();
+            put("gossip", json!({ "key_file": path, "unsealed": unsealed }));
         }
         if let Some(http) = http(self.http.port, self.http.bind) {
             put("http", http);

@@ -9,15 +9,15 @@
 //! 3. Other changes are seen within [`PUBLISH_EVERY`], or 50 times what taking a status costs if that
 //!    is longer, but in time for a renewed lease to be seen before the last one seen ends; the last
 //!    change is always seen.
-//! 4. Queues are bounded: what the storage thread has no room for is answered as failed, a command
+//! 4. Events are told in their order, without waiting, and the published status says how many of them
+//!    it includes.
+//! 5. Queues are bounded: what the storage thread has no room for is answered as failed, a command
 //!    beyond [`MAX_COMMANDS`] is refused.
 
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
-use ringrift_wire::{
-    Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, decode, encode,
-};
+use ringrift_wire::{Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -28,12 +28,15 @@ use tracing::{debug, error, trace, warn};
 use super::Error;
 use super::clock::Clock;
 use super::peers::Names;
+use super::sealing::Sealing;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
 use crate::election::Event as Elect;
+use crate::http;
 use crate::membership;
 use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
 use crate::telemetry::Metrics;
+use crate::telemetry::events::is_told;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
 
@@ -125,6 +128,8 @@ pub struct Outside {
     pub storage: SyncSender<worker::Request>,
     /// The names of peers that are looked up.
     pub names: Names,
+    /// What `GET /events` tells.
+    pub events: http::Feed,
 }
 
 /// One machine and its surroundings.
@@ -134,6 +139,7 @@ pub struct Engine<M, S, C> {
     clock: C,
     speaker: Speaker,
     outside: Outside,
+    sealing: Sealing,
     buffer: [u8; MAX_DATAGRAM],
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
     commands: u64,
@@ -160,6 +166,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             clock,
             speaker,
             outside,
+            sealing: Sealing::default(),
             buffer: [0; MAX_DATAGRAM],
             replies: BTreeMap::new(),
             commands: 0,
@@ -171,6 +178,11 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             stopping_since: None,
             end: None,
         }
+    }
+
+    /// The sealing of datagrams; without a key until it is given one.
+    pub const fn sealing(&mut self) -> &mut Sealing {
+        &mut self.sealing
     }
 
     /// What is due: the machine's deadline, answers of a full queue, the status. Once a turn.
@@ -190,7 +202,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
         let now = self.clock.now();
         if self.dirty && self.publish_after <= now {
-            self.publish(now);
+            self.publish(now, 0);
         }
     }
 
@@ -212,11 +224,11 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
     }
 
-    /// Decodes a datagram, or counts why it is none.
+    /// Decodes a datagram, or counts why it is none. The buffer holds nothing of use afterwards.
     #[must_use]
-    pub fn decode(&self, datagram: &[u8], from: SocketAddr) -> Option<Envelope> {
+    pub fn decode(&mut self, datagram: &mut [u8], from: SocketAddr) -> Option<Envelope> {
         let traffic = &self.outside.metrics.traffic;
-        match decode(datagram, self.speaker.cluster_tag) {
+        match self.sealing.read(datagram, self.speaker.cluster_tag) {
             Ok(envelope) => {
                 traffic.received(kind_index(envelope.message.kind()), datagram.len());
                 trace!(%from, kind = envelope.message.kind().as_str(), "received");
@@ -297,7 +309,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let outputs: Vec<Output> = core::iter::from_fn(|| self.machine.poll_output()).collect();
         self.dirty = true;
         if outputs.iter().any(changes_leadership) {
-            self.publish(now);
+            let told = |it: &&Output| matches!(it, Output::Notify(event) if is_told(event));
+            self.publish(now, outputs.iter().filter(told).count() as u64);
         }
         for output in outputs {
             self.carry_out(now, output);
@@ -327,6 +340,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             Output::Notify(event) => {
                 self.outside.metrics.record(&event, now);
                 log_event(&event, &Context { node: self.speaker.id });
+                self.outside.events.tell(now, event);
                 if let Event::Member(event) = event {
                     self.on_member(event);
                 }
@@ -365,7 +379,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let kind = message.kind();
         let Speaker { id, boot, cluster_tag } = self.speaker;
         let envelope = Envelope { sender: id, boot, message };
-        let length = match encode(&envelope, cluster_tag, &mut self.buffer) {
+        let encoded = encode(&envelope, cluster_tag, &mut self.buffer);
+        let closed = encoded.and_then(|length| self.sealing.close(&mut self.buffer, length));
+        let length = match closed {
             Ok(length) => length,
             Err(error) => {
                 self.outside.metrics.traffic.unsent();
@@ -385,11 +401,14 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
     }
 
-    fn publish(&mut self, now: Instant) {
+    /// Lets the outside see the status, which includes what was told and the `coming` events.
+    fn publish(&mut self, now: Instant, coming: u64) {
+        let told = self.outside.events.told().saturating_add(coming);
         let status = self.machine.status(now);
         let lease = status.lease.map(|lease| lease.ends_at);
         let ends = lease.or_else(|| status.follows.map(|leader| leader.valid_until));
         self.outside.status.store(Arc::new(status));
+        self.outside.events.covered(told);
         let done = self.clock.now();
         // A busy machine makes one status look expensive; what it says of the leader must not run
         // out meanwhile.

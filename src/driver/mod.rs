@@ -17,6 +17,7 @@ pub mod entropy;
 pub mod own;
 pub mod peers;
 pub mod ports;
+pub mod sealing;
 pub mod start;
 pub mod store;
 pub mod udp;
@@ -33,6 +34,8 @@ use tracing::info;
 use crate::node::{Command, Reply};
 use clock::{Clock, Timer, sleep_for};
 use engine::{Engine, Machine};
+use sealing::Unsealed;
+use sealing::ring::Ring;
 use store::worker::Answer;
 use udp::{Class, Socket, classify};
 
@@ -54,6 +57,8 @@ pub enum Error {
     Descriptor(io::Error),
     /// The vote store cannot be used.
     Store(store::StoreError),
+    /// The key ring cannot be used.
+    Ring(sealing::ring::RingError),
     /// Another live process has this node's name, and the voters hear that one.
     NameTaken {
         /// This node's name.
@@ -71,6 +76,7 @@ impl fmt::Display for Error {
             Self::Bind(error) => error.fmt(f),
             Self::Descriptor(error) => write!(f, "the system gives no usable descriptor: {error}"),
             Self::Store(error) => error.fmt(f),
+            Self::Ring(error) => error.fmt(f),
             Self::NameTaken { name, address } => write!(
                 f,
                 "the name {name} is in use by another live process at {address}; stop that one, or \
@@ -103,6 +109,8 @@ pub struct Sources {
     pub commands: mpsc::Receiver<(Command, oneshot::Sender<Reply>)>,
     /// Names that resolved.
     pub resolved: mpsc::Receiver<(NodeId, Vec<SocketAddr>)>,
+    /// Key rings that were read again.
+    pub rings: mpsc::Receiver<(Arc<Ring>, Unsealed)>,
     /// The signals of the process.
     pub signals: Signals,
 }
@@ -112,7 +120,6 @@ pub struct Sources {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
 }
 
 impl Signals {
@@ -127,7 +134,6 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
         })
     }
 }
@@ -140,7 +146,7 @@ enum Woken {
     Command((Command, oneshot::Sender<Reply>)),
     Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
-    HangUp,
+    Ring((Arc<Ring>, Unsealed)),
     Failed(Error),
 }
 
@@ -177,7 +183,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
                 info!("stopping");
                 engine.stop();
             }
-            Woken::HangUp => info!("SIGHUP: nothing to reload"),
+            Woken::Ring((ring, unsealed)) => engine.sealing().replace(ring, unsealed),
             Woken::Failed(error) => return Err(error),
         }
         for answer in drain(&mut sources.stored, ANSWERS_PER_TURN) {
@@ -204,13 +210,12 @@ async fn wait(
     socket: &Socket,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, signals } = sources;
+    let Sources { stored, commands, resolved, rings, signals } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;
         _ = signals.terminate.recv() => Woken::Stop,
         _ = signals.interrupt.recv() => Woken::Stop,
-        _ = signals.hang_up.recv() => Woken::HangUp,
         done = timer.sleep(sleep) => match done {
             Ok(()) => Woken::Due,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
@@ -218,6 +223,7 @@ async fn wait(
         answer = stored.recv() => answer.map_or_else(|| lost("storage"), Woken::Stored),
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
+        Some(ring) = rings.recv() => Woken::Ring(ring),
         ready = socket.readable() => match ready {
             Ok(()) => Woken::Readable,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
@@ -246,7 +252,7 @@ fn receive<M: Machine, C: Clock>(
     for _ in 0..DATAGRAMS_PER_TURN {
         match socket.receive(&mut buffer) {
             Ok((length, from)) => {
-                let datagram = buffer.get(..length).unwrap_or_default();
+                let datagram = buffer.get_mut(..length).unwrap_or_default();
                 batch.extend(engine.decode(datagram, from).map(|envelope| (from, envelope)));
             }
             Err(error) if classify(&error) == Class::Later => return false,

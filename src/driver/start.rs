@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
@@ -18,9 +19,12 @@ use super::clock::{Clock, SystemClock};
 use super::engine::{Engine, Outside, Speaker, kind_words, reason_words};
 use super::own::{self, Said};
 use super::peers::{self, Named, SystemResolver};
+use super::sealing::Sealing;
+use super::sealing::reload::{self, Reloader};
 use super::store::{self, Machine, Start, worker};
 use super::udp::Socket;
 use super::{Error, Signals, Sources, entropy, ports, serve};
+use crate::config::token::Token;
 use crate::config::{Address, Config, node_params};
 use crate::http::{self, Facts, Limits, Shared};
 use crate::node::Node;
@@ -46,6 +50,8 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// The same-boot file.
     pub promise_file: PathBuf,
+    /// What a POST over HTTP must show.
+    pub token: Option<Token>,
     /// What an operator was told of the configuration.
     pub warnings: Vec<String>,
     /// Counts dropped log lines.
@@ -72,7 +78,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 }
 
 fn start(plan: Plan) -> Result<(), Error> {
-    let Plan { config, me, said, data_dir, promise_file, mut warnings, log } = plan;
+    let Plan { config, me, said, data_dir, promise_file, token, mut warnings, log } = plan;
     let (address, warning) = own::find(&config, me, said);
     warnings.extend(warning);
     let host = config.hosts.get(&me);
@@ -82,16 +88,19 @@ fn start(plan: Plan) -> Result<(), Error> {
     let tcp_ip = ports::address_to_bind(address.ip(), http_bind);
     let gossip = ports::bind_udp(udp_ip, address.port())?;
     let listener = ports::bind_tcp(tcp_ip, http_port)?;
-    if config.key_file.is_none() && !udp_ip.is_some_and(|ip| ip.is_loopback()) {
+    let sealed = reload::ring_of(&config.gossip).map_err(Error::Ring)?;
+    if sealed.is_none() && !udp_ip.is_some_and(|ip| ip.is_loopback()) {
         warnings.push(
             "gossip is not sealed: whoever reaches the port can forge messages; use it within a \
              private network"
                 .to_owned(),
         );
     }
-    if config.key_file.is_some() {
-        warnings
-            .push("gossip.key_file is not used by this version: gossip is not sealed".to_owned());
+    if sealed.is_some() && !config.gossip.is_closed() {
+        warnings.push(format!(
+            "gossip.unsealed is {}: whoever reaches the port can forge messages until it is refuse",
+            config.gossip.unsealed.as_str()
+        ));
     }
     for warning in &warnings {
         warn!(warning, "configuration");
@@ -127,8 +136,21 @@ fn start(plan: Plan) -> Result<(), Error> {
     let names = named_peers(&config, me);
     let tag = cluster_tag(&config.cluster);
     let config = Arc::new(config);
-    let facts =
-        Facts { node: me, config, address, http_port, data_dir: data_dir.clone(), warnings };
+    let keys = Arc::new(ArcSwap::from_pointee(reload::describe(sealed.as_ref())));
+    let (reloads, asked) = mpsc::channel(1);
+    let (to_loop, rings) = mpsc::channel(1);
+    let reloader =
+        Reloader { config: Arc::clone(&config), rings: to_loop, shown: Arc::clone(&keys), asked };
+    let facts = Facts {
+        node: me,
+        config,
+        address,
+        http_port,
+        data_dir: data_dir.clone(),
+        warnings,
+        keys,
+        token,
+    };
     let shared = Shared {
         status: Arc::clone(&status),
         now: boot_clock,
@@ -136,15 +158,18 @@ fn start(plan: Plan) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         facts: Arc::new(facts),
         commands: to_node,
+        reloads,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::Descriptor)?;
     // Whoever is answered over HTTP may send signals, and has them handled.
-    let signals = {
+    let (signals, hang_up) = {
         let _inside = runtime.enter();
-        Signals::listen().map_err(Error::Descriptor)?
+        let hang_up = signal(SignalKind::hangup()).map_err(Error::Descriptor)?;
+        (Signals::listen().map_err(Error::Descriptor)?, hang_up)
     };
-    let server = http::spawn(vec![listener], shared, Limits::default());
+    let (events, tap) = http::feed();
+    let server = http::spawn(vec![listener], shared, tap, Limits::default());
     let server = server.map_err(Error::Descriptor)?;
 
     let done = runtime.block_on(async {
@@ -154,9 +179,11 @@ fn start(plan: Plan) -> Result<(), Error> {
         let speaks_to = move |address| reach.speaks_to(address);
         let names = peers::spawn(names, SystemResolver, speaks_to, &found);
         let speaker = Speaker { id: me, boot, cluster_tag: tag };
-        let outside = Outside { status, metrics, storage, names };
-        let engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
-        serve(engine, socket, clock, Sources { stored, commands, resolved, signals }).await
+        let outside = Outside { status, metrics, storage, names, events };
+        let mut engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
+        *engine.sealing() = Sealing::new(sealed);
+        tokio::spawn(reloader.run(hang_up));
+        serve(engine, socket, clock, Sources { stored, commands, resolved, rings, signals }).await
     });
     // A look-up that hangs must not keep the process.
     runtime.shutdown_background();

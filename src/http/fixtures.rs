@@ -31,6 +31,8 @@ pub(super) fn facts_of(status: &Status) -> Facts {
         config: Arc::new(config),
         data_dir: PathBuf::from("/"),
         warnings: vec!["gossip is not sealed".to_owned()],
+        keys: Arc::default(),
+        token: None,
     }
 }
 

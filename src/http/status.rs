@@ -105,6 +105,7 @@ fn process(present: &Present<'_>) -> Value {
             "partition_status": view.partition().as_str(),
             "health_ratio": view.health_ratio(),
         },
+        "gossip": facts.keys.load().to_value(),
         "warnings": facts.warnings,
     })
 }

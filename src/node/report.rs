@@ -36,7 +36,9 @@ impl Node {
             role,
             term: machine.term(),
             voted_for: core.and_then(|core| core.record().voted_for),
-            lease: lease.map(|(ends_at, renewed_at)| Lease { ends_at, renewed_at }),
+            lease: lease
+                .zip(core.and_then(|core| core.leading_term()))
+                .map(|((ends_at, renewed_at), term)| Lease { term, ends_at, renewed_at }),
             follows: machine.follows(now).map(|known| KnownLeader {
                 id: known.id,
                 term: known.term,

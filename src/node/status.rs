@@ -154,6 +154,9 @@ pub struct KnownLeader {
 /// The leader's own lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
+    /// The term that it leads in: the fencing token. While it stands for a higher one it still
+    /// leads in this.
+    pub term: u64,
     /// This node does not lead at or after this moment.
     pub ends_at: Instant,
     /// The send time of the quorum's acknowledgement that it rests on.
@@ -270,6 +273,15 @@ impl Status {
     #[must_use]
     pub fn lease_left(&self, now: Instant) -> Duration {
         self.lease.map_or(Duration::ZERO, |lease| now.until(lease.ends_at))
+    }
+
+    /// The term of the leader of [`Status::leader_at`]: on the leader itself the fencing token.
+    /// [`Status::term`] may be above it, while somebody stands.
+    #[must_use]
+    pub fn leader_term_at(&self, now: Instant) -> Option<u64> {
+        let own = self.lease.filter(|lease| now < lease.ends_at).map(|lease| lease.term);
+        let followed = self.follows.filter(|known| now < known.valid_until);
+        own.or_else(|| followed.map(|known| known.term))
     }
 
     /// The role at `now`: a leader whose lease has ended is a follower.

@@ -14,6 +14,7 @@ mod judge;
 mod operators;
 mod restarts;
 mod runbook;
+mod sealing;
 #[expect(dead_code, reason = "tests/netns uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -125,6 +125,11 @@ impl Cluster {
         &self.hosts[node].net
     }
 
+    /// The address of `node` in the configuration.
+    pub fn address(&self, node: usize) -> Ipv4Addr {
+        self.hosts[node].address
+    }
+
     /// Where `node` answers HTTP.
     pub fn http(&self, node: usize) -> SocketAddr {
         self.hosts[node].http

@@ -209,6 +209,22 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "HTTP connections closed at once because too many were open.",
     ),
+    gauge("ringrift_p2p_event_readers", &[], "Clients that follow /events."),
+    counter(
+        "ringrift_p2p_event_readers_refused_total",
+        &[],
+        "Readers of /events that were refused because too many were there.",
+    ),
+    counter(
+        "ringrift_p2p_event_resets_total",
+        &[],
+        "Times that a reader of /events had missed events and was told the present state instead.",
+    ),
+    counter(
+        "ringrift_p2p_events_dropped_total",
+        &[],
+        "Events that did not reach /events because the HTTP thread was slow.",
+    ),
     gauge("ringrift_p2p_build_info", &["version"], "Always 1; the version is the label."),
     gauge("ringrift_orchestrator_uptime_seconds", &[], "Time since the start of the process."),
     gauge("process_start_time_seconds", &[], "Start of the process, in Unix seconds."),
