@@ -83,6 +83,10 @@ pub enum Event {
     VoterSetMismatch {
         /// Which voter.
         voter: NodeId,
+        /// Its `voters_version`.
+        theirs: u32,
+        /// The own one.
+        ours: u32,
     },
     /// The vote store failed or works again.
     StoreHealth {

@@ -46,6 +46,8 @@ pub struct Voter {
     pub voted_for: Option<NodeId>,
     /// Counts with other voters than this node.
     pub set_mismatch: bool,
+    /// `voters_version` that it last named.
+    pub set_version: Option<u32>,
     /// Whom it last called leader.
     pub reports_leader: Option<NodeId>,
     /// What it was told when this process started, and may not have heard.
@@ -70,6 +72,7 @@ impl Voters {
             term: None,
             voted_for: None,
             set_mismatch: false,
+            set_version: None,
             reports_leader: None,
             farewell: None,
         };

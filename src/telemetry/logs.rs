@@ -177,8 +177,25 @@ fn log_election(event: &election::Event, node: &str) {
             info!(node, holder = holder.as_str(), term, "promise released");
         }
         Event::RecordAdopted { term } => info!(node, term, "empty vote store got its first record"),
-        Event::VoterSetMismatch { voter } => {
-            warn!(node, voter = voter.as_str(), "voter counts with other voters");
+        Event::VoterSetMismatch { voter, theirs, ours } => {
+            let voter = voter.as_str();
+            match theirs.abs_diff(*ours) {
+                0 => warn!(
+                    node,
+                    voter,
+                    theirs,
+                    ours,
+                    "voter has another voter list under the same voters_version: give both one file"
+                ),
+                1 => info!(node, voter, theirs, ours, "voter has a neighbouring voters_version"),
+                _ => warn!(
+                    node,
+                    voter,
+                    theirs,
+                    ours,
+                    "voter has a voters_version that is no neighbour: neither votes for the other"
+                ),
+            }
         }
         Event::StoreHealth { works: true } => info!(node, "vote store works again"),
         Event::StoreHealth { works: false } => warn!(node, "vote store failed"),
@@ -287,7 +304,9 @@ mod tests {
             ),
             (Event::Election(Elect::PromiseReleased { holder: a, term: 3 }), "INFO"),
             (Event::Election(Elect::RecordAdopted { term: 3 }), "INFO"),
-            (Event::Election(Elect::VoterSetMismatch { voter: a }), "WARN"),
+            (Event::Election(Elect::VoterSetMismatch { voter: a, theirs: 1, ours: 1 }), "WARN"),
+            (Event::Election(Elect::VoterSetMismatch { voter: a, theirs: 2, ours: 1 }), "INFO"),
+            (Event::Election(Elect::VoterSetMismatch { voter: a, theirs: 3, ours: 1 }), "WARN"),
             (Event::ForeignAddress { voter: a }, "WARN"),
             (Event::Election(Elect::StoreHealth { works: true }), "INFO"),
             (Event::Election(Elect::StoreHealth { works: false }), "WARN"),
