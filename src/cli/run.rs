@@ -110,7 +110,8 @@ impl From<driver::Error> for Failure {
             driver::Error::Bind(_)
             | driver::Error::Descriptor(_)
             | driver::Error::NameTaken { .. } => Exit::Unavailable,
-            driver::Error::Store(_) => Exit::VoteStore,
+            driver::Error::Store(_) | driver::Error::Record(_) => Exit::VoteStore,
+            driver::Error::VoterSet(_) => Exit::Usage,
             driver::Error::Invariant(_) => Exit::Invariant,
         };
         Self::new(exit, error.to_string())

@@ -24,6 +24,7 @@ mod priority;
 mod pursue;
 pub mod quorum;
 pub mod record;
+pub mod roster;
 mod timers;
 mod trigger;
 mod voters;

@@ -27,6 +27,7 @@
 
 #![cfg(test)]
 
+mod change;
 mod cluster;
 mod mutations;
 mod packet;

@@ -23,6 +23,7 @@ mod scenarios;
 mod sometimes;
 mod through_wire;
 mod timeline;
+mod voters;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
