@@ -9,6 +9,7 @@ pub mod exit;
 mod get;
 pub mod run;
 pub mod status;
+pub mod voters;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -59,6 +60,9 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Change who the voters are, one at a time
+    #[command(subcommand)]
+    Voters(voters::VotersCommand),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
@@ -77,6 +81,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
         Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
+        Command::Voters(voters::VotersCommand::Plan(args)) => {
+            voters::run(&args).and_then(|text| print(&text))
+        }
     };
     match done {
         Ok(()) => Exit::Success,

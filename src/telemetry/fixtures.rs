@@ -149,6 +149,7 @@ fn status(node: &str) -> Status {
         drained: false,
         trigger_blocked_until: None,
         voter_set: VoterSetTag { version: 1, hash: 0xabc },
+        led_version: Some(1),
         quorum: 3,
         voters: sorted.iter().map(|name| voter(name)).collect(),
         hearing: Vec::new(),
