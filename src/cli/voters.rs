@@ -217,7 +217,8 @@ fn restarts(new: &Config, before: &[NodeId], voter: NodeId, joins: bool) -> Vec<
         let rank = place.map(|place| (place.never, !place.gpu, place.order));
         core::cmp::Reverse((rank, *id))
     });
-    let at = if joins { staying.len().saturating_sub(1) } else { staying.len() };
+    // Alone, the one voter has to restart before anybody can join it.
+    let at = if joins && staying.len() > 1 { staying.len() - 1 } else { staying.len() };
     staying.insert(at, voter);
     staying
 }
@@ -273,7 +274,7 @@ fn text(steps: &[Step], from: u32, folder: Option<&Path>) -> String {
         }
         line(format!(
             "   2. Restart one after the other: {}.\n      Whichever leads when its turn comes waits until the \
-             others{} are done. After each\n      restart wait until GET /ready there answers 200.",
+             others{} are done. After each\n      restart wait until GET /ready there answers 200, and GET /status has a number as voter_config_led.",
             names(&step.restart),
             if step.joins { "" } else { " that stay" }
         ));
@@ -384,6 +385,8 @@ mod tests {
         assert_eq!(names(&steps[0].restart), "c, b, d, a");
         let steps = planned((ABC, 1), (&["a", "c"], 2)).unwrap();
         assert_eq!(names(&steps[0].restart), "c, a, b");
+        let steps = planned((&["a"], 1), (&["a", "b"], 2)).unwrap();
+        assert_eq!(names(&steps[0].restart), "a, b");
     }
 
     #[test]

@@ -107,3 +107,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
