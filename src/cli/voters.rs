@@ -7,10 +7,12 @@ use clap::{Args, Subcommand};
 use core::fmt::Write as _;
 use ringrift_wire::NodeId;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
 use crate::config::{self, Config, HostPriority, MAX_VOTERS, Surroundings, with_voters};
+use crate::election::Place;
 
 /// What can be done about voters.
 #[derive(Debug, Subcommand)]
@@ -89,13 +91,15 @@ fn plan(
     let removed: Vec<NodeId> =
         old.voters.iter().copied().filter(|id| !new.voters.contains(id)).collect();
     let mut problems = refusals(old, new, &added, &removed, listed);
+    let mut places = config::places(old);
+    places.extend(config::places(new));
     let mut steps = Vec::new();
     let mut voters = old.voters.clone();
     let (mut joining, mut leaving) = (added.into_iter(), removed.into_iter());
     let mut version = old.voters_version;
     let mut step = |voters: &[NodeId], before: &[NodeId], voter, joins| {
         version = version.saturating_add(1);
-        let restart = restarts(new, before, voter, joins);
+        let restart = restarts(&places, before, voter, joins);
         let warnings = warnings(voters, before);
         let voters = voters.to_vec();
         if voters.iter().all(|id| never_leads(new, *id)) {
@@ -209,8 +213,12 @@ fn never_leads(config: &Config, id: NodeId) -> bool {
 }
 
 /// The voters that stay, the worst first, since the best one probably leads; then who joins or leaves.
-fn restarts(new: &Config, before: &[NodeId], voter: NodeId, joins: bool) -> Vec<NodeId> {
-    let places = config::places(new);
+fn restarts(
+    places: &BTreeMap<NodeId, Place>,
+    before: &[NodeId],
+    voter: NodeId,
+    joins: bool,
+) -> Vec<NodeId> {
     let mut staying: Vec<NodeId> = before.iter().copied().filter(|id| *id != voter).collect();
     staying.sort_by_key(|id| {
         let place = places.get(id);
@@ -418,13 +426,13 @@ mod tests {
 
     #[test]
     fn another_cluster_and_voters_that_never_lead_are_refused() {
-        let old = config::parse("cluster: x\nvoters: [a, b]").unwrap().config;
+        let old = config::parse("cluster: x\nvoters: [a]").unwrap().config;
         let new = config::parse(
-            "cluster: y\nvoters: [a]\nvoters_version: 2\nhosts: {a: {priority: never}, b: {}}",
+            "cluster: y\nvoters: [b, c]\nvoters_version: 4\nhosts: {b: {priority: never}}",
         );
         let said = plan(&old, &new.unwrap().config, &|_| true).unwrap_err().join("\n");
         assert!(said.contains("x in one file and y in the other"), "{said}");
-        assert!(said.contains("version 2: every voter has `priority: never`"), "{said}");
+        assert!(said.contains("version 3: every voter has `priority: never`"), "{said}");
     }
 
     #[test]
