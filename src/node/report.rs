@@ -142,6 +142,13 @@ impl Node {
         }
         if let Some(genesis) = core.genesis() {
             let left = seconds(genesis.wait_ends(core.record().longest_lease));
+            if self.set.tag().version > 1 {
+                return format!(
+                    "this voter's store is empty: it waits {left:.1} s more for promises that it may have \
+                     forgotten, and then for the answers of {quorum} voters, one of them with a store, or of \
+                     all {all}; a new cluster starts with voters_version 1"
+                );
+            }
             return format!(
                 "this voter's store is empty: unless all {all} voters are new it waits {left:.1} s more for \
                  promises that it may have forgotten, and then for the answers of {quorum} voters"

@@ -22,8 +22,7 @@
 //! Not among the mutations: an abstaining voter that acknowledges lower terms, and a wiped one that
 //! acknowledges, which need five voters; a wiped voter that counts stale answers, which is harmless here
 //! while the wall clock is ahead of every term; the lease from the present L, as a core has one L for
-//! life; two voters changed at once, a change without evidence and a promise forgotten at the
-//! switch, as the core has one voter set for life.
+//! life. The change of voters has a model of its own: [`change`].
 
 #![cfg(test)]
 
