@@ -17,7 +17,7 @@ use crate::scenarios::Scene;
 use crate::world::{What, World};
 
 /// Seeds of the random changes when nobody says otherwise.
-const DEFAULT_RUNS: u64 = 60;
+const DEFAULT_RUNS: u64 = if cfg!(debug_assertions) { 6 } else { 200 };
 
 const LEASE: Nanos = 400 * MS;
 /// By when a lost leader is replaced; see the scenarios.
