@@ -251,7 +251,7 @@ fn a_file_that_does_not_follow_is_refused_with_64_and_what_to_do() {
     refused(&["a", "b", "d", "c"], 4, "still 4");
     refused(&["a", "b", "c"], 3, "older than 4");
     // An empty store knows no better: such a voter takes no part, and both sides say so.
-    let file = site.file("other.yaml", &["a", "b", "d"], 4);
+    let file = site.file("other.yaml", &["a", "b", "c", "d"], 4);
     std::fs::copy(file, site.config_of(2)).expect("a copy");
     std::fs::remove_dir_all(site.dir.path().join("data/c")).expect("it has a store");
     site.start(2);
