@@ -22,10 +22,11 @@
 //!
 //! Not among the mutations: a wiped voter that counts stale answers, which is harmless here
 //! while the wall clock is ahead of every term; the lease from the present L, as a core has one L for
-//! life; and those of a change of voters, which have a model of their own.
+//! life. The change of voters has a model of its own: [`change`].
 
 #![cfg(test)]
 
+mod change;
 mod cluster;
 mod explorer;
 mod local;
