@@ -14,6 +14,7 @@ mod guardian;
 mod handover;
 mod hooks;
 mod judge;
+mod operators;
 mod restarts;
 mod runbook;
 #[expect(dead_code, reason = "tests/netns uses the rest")]
