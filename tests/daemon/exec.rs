@@ -157,7 +157,8 @@ fn blocks(language: &str) -> Vec<String> {
     let section =
         readme.split("## A worker that runs once in the cluster").nth(1).expect("it is there");
     let section = section.split("\n## ").next().unwrap_or_default();
-    let blocks = section.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let blocks = section.split(&fence).skip(1);
     blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
 }
 
