@@ -51,8 +51,8 @@ fn wait_ticks(journal: &Journal, node: usize) {
 fn exactly_one_command_runs_in_the_cluster_over_kills_and_stops() {
     let Some((mut cluster, journal)) = five() else { return };
     let watch = cluster.watch();
-    // It hears SIGTERM not at all, and has a child of its own.
-    let deaf = format!("trap '' TERM; sleep 1000 & {TICKER}");
+    // It hears SIGTERM not at all, and a child of its own does the work.
+    let deaf = format!("trap '' TERM; ({TICKER}) & wait");
     start_all(&mut cluster, &journal, &deaf);
     let mut last = 0;
     for round in 0..4 {
