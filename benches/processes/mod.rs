@@ -7,6 +7,7 @@ mod coldstart;
 mod failover;
 mod guardian;
 mod handover;
+mod herd;
 mod idle;
 mod lab;
 mod membership;

@@ -8,7 +8,8 @@
 //!    `GET /leader` still answers 200.
 //! 3. Other changes are seen within [`PUBLISH_EVERY`], or 50 times what taking a status costs if that
 //!    is longer, but in time for a renewed lease to be seen before the last one seen ends; the last
-//!    change is always seen.
+//!    change is always seen. One status that took long, because the process was stopped or starved
+//!    meanwhile, makes none of them late.
 //! 4. Events are told in their order, without waiting, and the published status says how many of them
 //!    it includes.
 //! 5. Queues are bounded: what the storage thread has no room for is answered as failed, a command
@@ -52,6 +53,8 @@ pub use kinds::{kind_words, reason_words};
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(10);
+/// A cost of a status that is believed at once; a higher one only when it comes again and again.
+const LEAST_COST: Duration = Duration::from_millis(1);
 
 /// The most commands that wait for the node's reply.
 pub const MAX_COMMANDS: usize = 256;
@@ -184,6 +187,8 @@ pub struct Engine<M, S, C> {
     /// Nothing was published since the last change.
     dirty: bool,
     publish_after: Instant,
+    /// What taking a status costs, as far as the last ones agree.
+    publish_cost: Duration,
     stopping_since: Option<Instant>,
     /// Why there is no going on.
     end: Option<Error>,
@@ -210,6 +215,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             steps: VecDeque::new(),
             dirty: true,
             publish_after: Instant::ZERO,
+            publish_cost: Duration::ZERO,
             stopping_since: None,
             end: None,
             guarded: None,
@@ -416,6 +422,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 self.end = Some(Error::NameTaken { name: self.speaker.id, address });
             }
             Event::MemberLeft { .. }
+            | Event::SuspicionConfirmed { .. }
+            | Event::MemberHeldOff { .. }
             | Event::AddressRefused { .. }
             | Event::NameInConflict { .. } => {}
         }
@@ -459,7 +467,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         // A busy machine makes one status look expensive; what it says of the leader must not run
         // out meanwhile.
         let lasts = ends.map_or(Duration::MAX, |end| done.until(end) / 4);
-        self.publish_after = done + (done.since(now) * 50).min(lasts).max(PUBLISH_EVERY);
+        let believed = (self.publish_cost * 2).max(LEAST_COST);
+        self.publish_cost = done.since(now).min(believed);
+        self.publish_after = done + (self.publish_cost * 50).min(lasts).max(PUBLISH_EVERY);
         self.dirty = false;
     }
 }

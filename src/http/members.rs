@@ -26,6 +26,7 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
         "declared_dead_by": null,
         "last_refutation": null,
         "held_off": false,
+        "held_off_seconds_left": null,
         "probes": null,
         "conflict": null,
         "address_refused": null,
@@ -47,8 +48,10 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
             "declared_dead_by": name(member.account.declared_dead_by),
             "last_refutation": member.account.refuted.map(|(at, how)| json!({
                 "how": how.as_str(), "seconds_ago": seconds(present.ago(at)),
+                "accused_by": names(member.account.refuted_accusers.iter().copied()),
             })),
-            "held_off": member.account.held_off,
+            "held_off": member.account.held_off_until.is_some(),
+            "held_off_seconds_left": member.account.held_off_until.map(|until| seconds(present.view.now.until(until))),
             "probes": {
                 "answered": member.probes_answered,
                 "failed": member.probes_failed,

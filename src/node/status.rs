@@ -48,8 +48,11 @@ pub struct Account {
     pub declared_dead_by: Option<NodeId>,
     /// When and how the last accusation was answered.
     pub refuted: Option<(Instant, Refutation)>,
-    /// It answers, and is still counted as dead because it comes and goes.
-    pub held_off: bool,
+    /// Who had made that accusation, the first accuser first.
+    pub refuted_accusers: Vec<NodeId>,
+    /// It answers, and is still counted as dead because it comes and goes: until then, should it go on
+    /// answering without a break.
+    pub held_off_until: Option<Instant>,
     /// Its answers to this node that came after their round was over.
     pub late_answers: u64,
 }
@@ -187,6 +190,8 @@ pub struct Counters {
     pub suspicions_refuted: u64,
     /// Suspicions that ended in a death.
     pub suspicions_confirmed: u64,
+    /// Returns of members from the dead that were put off.
+    pub returns_held_off: u64,
     /// Rumours applied to the member table.
     pub updates_applied: u64,
     /// Election messages under a voter's name from a foreign address.

@@ -16,7 +16,7 @@ use crate::{election, membership};
 pub const MAX_FIELDS_BYTES: usize = 512;
 
 /// Every name that [`describe`] gives.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 26] = [
     "leader_changed",
     "leadership_gained",
     "leadership_lost",
@@ -32,6 +32,8 @@ pub const NAMES: [&str; 24] = [
     "store_health",
     "member_joined",
     "member_suspected",
+    "suspicion_confirmed",
+    "member_held_off",
     "member_refuted",
     "member_died",
     "member_left",
@@ -113,6 +115,13 @@ fn member(event: &membership::Event) -> (&'static str, Value) {
         }
         Event::MemberSuspected { member, by } => {
             ("member_suspected", json!({ "member": member.as_str(), "by": by.as_str() }))
+        }
+        Event::SuspicionConfirmed { member, by } => {
+            ("suspicion_confirmed", json!({ "member": member.as_str(), "by": by.as_str() }))
+        }
+        Event::MemberHeldOff { member, length } => {
+            let seconds = length.as_secs_f64();
+            ("member_held_off", json!({ "member": member.as_str(), "seconds": seconds }))
         }
         Event::MemberRefuted { member, how } => {
             ("member_refuted", json!({ "member": member.as_str(), "how": how.as_str() }))

@@ -204,6 +204,13 @@ fn log_member(event: &membership::Event, node: &str) {
         Event::MemberSuspected { member, by } => {
             info!(node, member = member.as_str(), by = by.as_str(), "member suspected");
         }
+        Event::SuspicionConfirmed { member, by } => {
+            info!(node, member = member.as_str(), by = by.as_str(), "suspicion confirmed");
+        }
+        Event::MemberHeldOff { member, length } => {
+            let seconds = length.as_secs_f64();
+            info!(node, member = member.as_str(), seconds, "member held off");
+        }
         Event::MemberRefuted { member, how } => {
             info!(node, member = member.as_str(), how = how.as_str(), "member refuted a suspicion");
         }
@@ -258,6 +265,11 @@ pub(crate) mod tests {
                     member: a,
                     how: membership::Refutation::Answered,
                 }),
+                "INFO",
+            ),
+            (Event::Member(Member::SuspicionConfirmed { member: a, by: b }), "INFO"),
+            (
+                Event::Member(Member::MemberHeldOff { member: a, length: Duration::from_secs(8) }),
                 "INFO",
             ),
             (Event::Member(Member::MemberDied { member: a, by: b }), "INFO"),

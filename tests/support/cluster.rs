@@ -237,6 +237,17 @@ impl Cluster {
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// How often the loop of `node` was late by more than a tenth of a second; 0 if it does not answer.
+    pub fn late_loops(&self, node: usize) -> u64 {
+        let text = self.ask(node, "GET", "/metrics").map(|answer| answer.body).unwrap_or_default();
+        let count = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        let all = count("ringrift_p2p_loop_delay_seconds_count ");
+        all - count("ringrift_p2p_loop_delay_seconds_bucket{le=\"0.1\"} ").min(all)
+    }
+
     /// Whom all of `nodes` call leader in one and the same term, the leader included.
     pub fn agreed(&self, nodes: &[usize]) -> Option<(usize, u64)> {
         let said: Vec<_> =
@@ -313,7 +324,8 @@ impl Cluster {
                 .try_status(node)
                 .map(|status| keys.map(|key| format!("{key} {}", status.0[key])).join(", "));
             let said = said.as_deref().unwrap_or("no answer");
-            let _infallible = writeln!(text, "{node} {name}: {said}");
+            let late = self.late_loops(node);
+            let _infallible = writeln!(text, "{node} {name}: {said}, loop late {late} times");
         }
         text
     }
@@ -357,6 +369,8 @@ fn yaml(timing: Timing, hosts: &[Host], dir: &Path) -> String {
     add(format!("election:\n  heartbeat_interval: {heartbeat_ms}ms\n  lease: {lease_ms}ms"));
     add(format!("  peer_timeout: {}ms", lease_ms.max(2_000)));
     add(format!("  election_timeout: {}ms", lease_ms.clamp(500, 30_000)));
+    // A slow test is no takeover's time.
+    add(String::from("  takeover_after: 3600"));
     add(String::from("hosts:"));
     for &node in &listed {
         add(format!("  {}:\n    tailscale_ip: {}", NAMES[node], hosts[node].address));

@@ -247,6 +247,7 @@ fn a_status_taken_slowly_is_renewed_before_the_lease_in_it_ends() {
     let mut bench = bench(1);
     let length = Duration::from_millis(200);
     bench.engine.machine.slow = Some((Arc::clone(&bench.clock), length));
+    bench.engine.publish_cost = length;
     bench.engine.machine.status = fixtures::leader();
     bench.engine.machine.status.lease.as_mut().unwrap().ends_at =
         bench.clock.now() + Duration::from_secs(1);
@@ -255,6 +256,17 @@ fn a_status_taken_slowly_is_renewed_before_the_lease_in_it_ends() {
     // 50 times its cost would be 10 s; a quarter of the 800 ms that are left of the lease is sooner.
     let due = bench.engine.next_deadline().unwrap();
     assert_eq!(bench.clock.now().until(due), length);
+}
+
+/// A process that was stopped while it took a status showed an old one for many seconds.
+#[test]
+fn one_status_that_took_long_makes_the_next_no_later() {
+    let mut bench = bench(1);
+    bench.engine.machine.slow = Some((Arc::clone(&bench.clock), Duration::from_secs(6)));
+    bench.engine.tick();
+    bench.datagram(ping(9));
+    let due = bench.engine.next_deadline().unwrap();
+    assert_eq!(bench.clock.now().until(due), LEAST_COST * 50);
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn members_lists_the_table_and_this_node_first() {
         "node_id str, is_self bool, state {STATE}, since_seconds float, boot_sequence int|null,
         incarnation int, address str|null, rtt_ms float|null, packet_loss_rate float,
         last_seen_seconds float|null, suspected_by [id], suspicion {{}}|null,
-        declared_dead_by str|null, last_refutation {{}}|null, held_off bool, probes {{}}|null,
+        declared_dead_by str|null, last_refutation {{}}|null, held_off bool, held_off_seconds_left float|null, probes {{}}|null,
         conflict str|null, address_refused str|null"
     );
     for status in fixtures::all() {
@@ -216,6 +216,8 @@ fn members_says_who_suspected_whom_who_confirmed_it_and_how_it_was_refuted() {
     let account = &mut status.members[0].account;
     account.accusers = vec![(a, status.taken_at), (b, status.taken_at)];
     account.refuted = Some((status.taken_at, Refutation::Incarnation));
+    account.refuted_accusers = vec![b];
+    account.held_off_until = Some(NOW + Duration::from_secs(8));
     let heard = Heard { round_trip: Duration::from_millis(2), loss: 50 };
     let hears = vec![(a, Some(heard)), (b, None)];
     status.hearing = vec![HearingRow { by: status.node, told_at: status.taken_at, hears }];
@@ -224,6 +226,9 @@ fn members_says_who_suspected_whom_who_confirmed_it_and_how_it_was_refuted() {
     assert_eq!(member["suspicion"]["by"], a.as_str());
     assert_eq!(member["suspicion"]["confirmed_by"][0]["by"], b.as_str());
     assert_eq!(member["last_refutation"]["how"], "incarnation");
+    assert_eq!(member["last_refutation"]["accused_by"][0], b.as_str());
+    assert_eq!(member["held_off"], true);
+    assert_eq!(member["held_off_seconds_left"], 8.0);
     let hears = &body["voters_hear"][status.node.as_str()]["hears"];
     assert_eq!(hears[a.as_str()]["rtt_ms_below"], 2.0);
     assert!(hears[b.as_str()].is_null());

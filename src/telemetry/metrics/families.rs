@@ -152,6 +152,11 @@ pub const FAMILIES: &[Family] = &[
     counter("ringrift_p2p_suspicions_raised_total", &[], "Suspicions that this node raised."),
     counter("ringrift_p2p_suspicions_refuted_total", &[], "Suspicions that their subject refuted."),
     counter("ringrift_p2p_suspicions_confirmed_total", &[], "Suspicions that ended in a death."),
+    counter(
+        "ringrift_p2p_returns_held_off_total",
+        &[],
+        "Returns from the dead that were put off because the member comes and goes.",
+    ),
     gauge(
         "ringrift_p2p_local_health",
         &[],
