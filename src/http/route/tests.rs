@@ -84,7 +84,8 @@ fn status_has_every_field_in_order_and_of_its_type() {
         voter_config_mismatch [id], voter_config_led int|null, voter_health {{}}, leaders_reported [id], leaders_eligible [id],
         leader_consensus {{}}, leadership_consistency {{}}, self {{}}, peers {{}}, all_peers {{}},
         election_state =leading|=electing|=following|=waiting, election_count int,
-        leader_changes int, version str, uptime_seconds float, uptime float, timestamp str,
+        leader_changes int, version str, pid int, guardian_pid int|null, work {{}}|null,
+        uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
         config_version {{}}, network {{}}, partition {{}}, gossip {{}}, warnings []"
     );
