@@ -1,37 +1,28 @@
 //! Membership with real processes: how soon failures are known, what is wrongly believed, what it costs.
 //!
-//! `BENCH_MEMBERS` nodes (5 and 32), the first five of them voters, share a network namespace, each on a
+//! `BENCH_MEMBERS` nodes (5, then 32), the first five of them voters, share a network namespace, each on a
 //! loopback address of its own; cuts and loss are rules of nftables at the receiver. Heartbeat 15 s,
 //! probe interval 1 s. Who knows what is asked of every node's `/members`, some milliseconds apart; deaths
-//! are counted in the nodes' logs. `BENCH_RUNS` repeats each fault, `BENCH_SECONDS` is the length of the
-//! idle time, of each split, and of each gray failure.
+//! are counted in the nodes' logs. `BENCH_RUNS` (20) repeats each fault, `BENCH_SECONDS` (120) is the length of
+//! each split and of each gray failure; loss everywhere lasts five times as long.
+//!
+//! Four clusters of each size run side by side, in namespaces of their own: one for faults, one for
+//! each rate of loss, one for the member that is ill. Above [`MANY`] members the one for faults is alone.
 
-use core::fmt::Write as _;
 use core::time::Duration;
-use rustix::process::{Pid, Signal, geteuid, kill_process};
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use rustix::process::{Signal, geteuid};
 use std::thread;
-use std::time::Instant;
-use tempfile::TempDir;
 
+use super::herd::{Herd, PORT};
 use super::lab::sleep_a_share;
-use super::support::http::Client;
-use super::support::net::{Net, feed};
 use super::{SPREAD, add};
 use crate::report::{Report, setting};
 
-const PORT: u16 = 8770;
-const VOTERS: usize = 5;
-/// Of UDP and of IPv4, on each datagram.
-const HEADERS: f64 = 28.0;
-const LONGEST: Duration = Duration::from_secs(90);
-/// The kinds of datagrams that are membership's.
-const KINDS: [&str; 8] =
-    ["ping", "ack", "ping_req", "nack", "relayed_ack", "gossip", "pull", "hearing"];
+/// More members than this share the machine with nobody.
+const MANY: usize = 64;
+
+/// A measure: what it is, its unit, its values.
+type Row = (String, &'static str, Vec<f64>);
 
 /// Runs the bench.
 pub fn run() {
@@ -45,393 +36,175 @@ pub fn run() {
         one => vec![one],
     };
     for size in sizes {
-        of_size(&mut report, size);
+        for (what, unit, values) in of_size(size) {
+            add(&mut report, &what, unit, values);
+        }
     }
     report.hand_over();
 }
 
-fn of_size(report: &mut Report, size: usize) {
-    let runs = setting("BENCH_RUNS", 20);
+fn of_size(size: usize) -> Vec<Row> {
     let seconds = setting("BENCH_SECONDS", 120) as u64;
-    let length = Duration::from_secs(seconds);
-    let Some(mut herd) = Herd::start(size) else { return };
-    let mut row = |what: &str, unit: &str, values: Vec<f64>| {
-        println!("{size} members: {what}, {unit}: {values:.2?}");
-        add(report, &format!("{size} members: {what}"), unit, values);
-    };
+    let parts: [&(dyn Fn() -> Vec<Row> + Sync); 4] = [
+        &|| faults(size, seconds),
+        &|| loss(size, 20, seconds * 5),
+        &|| loss(size, 40, seconds * 5),
+        &|| ill(size, seconds),
+    ];
+    let parts = &parts[..if size > MANY { 1 } else { parts.len() }];
+    thread::scope(|scope| {
+        let running: Vec<_> = parts.iter().map(|&part| scope.spawn(part)).collect();
+        let ended = running.into_iter().flat_map(|part| part.join().expect("a part ends"));
+        ended.collect()
+    })
+}
 
-    let idle = herd.idle(length);
-    row("idle, membership, with headers", "B/s", idle.bytes);
-    row("idle, all datagrams, with headers", "B/s", idle.all_bytes);
-    row("idle, processor", "s/min", idle.cpu);
-    row("idle, resident", "MB", idle.resident);
+/// The rows of one part, printed as they come.
+struct Rows {
+    size: usize,
+    rows: Vec<Row>,
+}
+
+impl Rows {
+    const fn of(size: usize) -> Self {
+        Self { size, rows: Vec::new() }
+    }
+
+    fn add(&mut self, what: &str, unit: &'static str, values: Vec<f64>) {
+        let what = format!("{} members: {what}", self.size);
+        println!("{what}, {unit}: {values:.2?}");
+        self.rows.push((what, unit, values));
+    }
+}
+
+fn faults(size: usize, seconds: u64) -> Vec<Row> {
+    let mut rows = Rows::of(size);
+    let runs = setting("BENCH_RUNS", 20);
+    let second = Duration::from_secs(1);
+    let Some(mut herd) = Herd::start(size) else { return rows.rows };
+
+    let idle = herd.idle(second * 60);
+    rows.add("idle, membership, with headers", "B/s", idle.bytes);
+    rows.add("idle, all datagrams, with headers", "B/s", idle.all_bytes);
+    rows.add("idle, processor", "s/min", idle.cpu);
+    rows.add("idle, resident", "MB", idle.resident);
 
     let mut times = Vec::new();
     for run in 0..runs {
         let victim = run % size;
-        sleep_a_share(run, Duration::from_secs(1));
+        sleep_a_share(run, second);
         herd.kill(victim);
         times.extend(herd.until_all_say(victim, "dead"));
         herd.spawn(victim);
         herd.wait_settled();
     }
-    row("kill -9, last to know", "s", times);
+    rows.add("kill -9, last to know", "s", times);
 
     let (mut known, mut back) = (Vec::new(), Vec::new());
     for run in 0..runs {
+        // Before any of them returns a second time: that is put off, and measured by itself.
+        if run.is_multiple_of(size) {
+            herd.renew();
+        }
         let victim = (run * 2 + 1) % size;
-        herd.renew_each(run);
-        sleep_a_share(run, Duration::from_secs(1));
+        sleep_a_share(run, second);
         herd.signal(victim, Signal::STOP);
         known.extend(herd.until_all_say(victim, "dead"));
         herd.signal(victim, Signal::CONT);
         back.extend(herd.until_settled());
     }
-    row("SIGSTOP, last to know", "s", known);
-    row("SIGCONT, one view again", "s", back);
+    rows.add("SIGSTOP, last to know", "s", known);
+    rows.add("SIGCONT, back in every view", "s", back);
 
     let (mut known, mut back) = (Vec::new(), Vec::new());
     for run in 0..runs {
+        if run.is_multiple_of(size) {
+            herd.renew();
+        }
         let victim = (run * 3 + 2) % size;
-        herd.renew_each(run);
-        sleep_a_share(run, Duration::from_secs(1));
+        sleep_a_share(run, second);
         herd.cut(&[victim]);
         known.extend(herd.until_all_say(victim, "dead"));
-        thread::sleep(Duration::from_secs(5));
+        thread::sleep(second * 4);
         herd.rules("");
         back.extend(herd.until_settled());
     }
-    row("cut off, last to know", "s", known);
-    row("cut off, back in every view", "s", back);
+    rows.add("cut off, last to know", "s", known);
+    rows.add("cut off, back in every view", "s", back);
 
     let mut healed = Vec::new();
-    for _ in 0..runs.div_ceil(7) {
+    for _ in 0..if size > MANY { 0 } else { runs.div_ceil(10) } {
         let minority: Vec<usize> = (0..size * 2 / 5).collect();
         herd.cut(&minority);
-        thread::sleep(length);
+        thread::sleep(second * seconds as u32);
         herd.rules("");
         healed.extend(herd.until_settled());
     }
-    row(&format!("split 2 to 3 for {seconds} s, one view again"), "s", healed);
+    rows.add(&format!("split 2 to 3 for {seconds} s, one view again"), "s", healed);
+    rows.add("cut off and split: loops late by 0.1 s", "times", vec![herd.late()]);
+    rows.rows
+}
 
-    for loss in [20, 40] {
-        let before = herd.deaths();
-        herd.rules(&format!("udp dport {PORT} numgen random mod 100 < {loss} drop"));
-        thread::sleep(length);
-        let died = herd.deaths() - before;
-        herd.rules("");
-        row(&format!("healthy declared dead, {loss} % loss for {seconds} s"), "deaths", vec![died]);
-        herd.wait_settled();
-    }
-
-    let ill = size - 1;
-    let before = (herd.deaths(), herd.deaths_of(ill));
-    let from = herd.address(ill);
-    herd.rules(&format!("ip saddr {from} udp dport {PORT} numgen random mod 100 < 80 drop"));
-    thread::sleep(length);
-    let (all, of_it) = (herd.deaths() - before.0, herd.deaths_of(ill) - before.1);
+fn loss(size: usize, percent: u64, seconds: u64) -> Vec<Row> {
+    let mut rows = Rows::of(size);
+    let Some(mut herd) = Herd::start(size) else { return rows.rows };
+    herd.rules(&format!("udp dport {PORT} numgen random mod 100 < {percent} drop"));
+    thread::sleep(Duration::from_secs(seconds));
+    let what = format!("{percent} % loss for {seconds} s: healthy declared dead");
+    rows.add(&what, "deaths", vec![herd.deaths()]);
     herd.rules("");
-    row("80 % loss outward of one: declared dead", "deaths", vec![of_it]);
-    row("80 % loss outward of one: healthy ones declared dead", "deaths", vec![all - of_it]);
+    rows.add(&format!("{percent} % loss: loops late by 0.1 s"), "times", vec![herd.late()]);
+    let back = herd.until_settled().into_iter().collect();
+    rows.add(&format!("{percent} % loss: one view again"), "s", back);
+    rows.rows
+}
+
+/// One member is ill in one way after the other, each time as a new process.
+fn ill(size: usize, seconds: u64) -> Vec<Row> {
+    let mut rows = Rows::of(size);
+    let Some(mut herd) = Herd::start(size) else { return rows.rows };
+    let length = Duration::from_secs(seconds);
+    let ill = size - 1;
+    let others = (size - 1) as f64;
+    let address = herd.address(ill);
+    let counts = |herd: &Herd| (herd.deaths(), herd.deaths_of(ill));
+
+    herd.rules(&format!("ip saddr {address} udp dport {PORT} numgen random mod 100 < 80 drop"));
+    thread::sleep(length);
+    let (all, of_it) = counts(&herd);
+    herd.rules("");
+    let what = format!("80 % loss outward for {seconds} s");
+    rows.add(&format!("{what}: declared dead, by each"), "deaths", vec![of_it / others]);
+    rows.add(&format!("{what}: healthy declared dead"), "deaths", vec![all - of_it]);
     herd.wait_settled();
 
-    let before = (herd.deaths(), herd.deaths_of(ill));
+    herd.renew();
+    let before = herd.disturbed(ill);
+    herd.rules(&format!("ip daddr {address} udp dport {PORT} drop"));
+    rows.add("deaf, last to know", "s", herd.until_all_say(ill, "dead").into_iter().collect());
+    thread::sleep(length);
+    let what = format!("deaf for {seconds} s: healthy suspected or declared dead by healthy");
+    rows.add(&what, "times", vec![herd.disturbed(ill) - before]);
+    herd.rules("");
+    herd.wait_settled();
+
+    herd.renew();
+    let before = counts(&herd);
     for _ in 0..(seconds / 9).max(1) {
         herd.signal(ill, Signal::STOP);
         thread::sleep(Duration::from_secs(6));
         herd.signal(ill, Signal::CONT);
         thread::sleep(Duration::from_secs(3));
     }
-    let (all, of_it) = (herd.deaths() - before.0, herd.deaths_of(ill) - before.1);
-    row("stopped 6 of 9 s: declared dead, by each", "deaths", vec![of_it / (size - 1) as f64]);
-    row("stopped 6 of 9 s: healthy ones declared dead", "deaths", vec![all - of_it]);
-    row("then one view again", "s", herd.until_settled().into_iter().collect());
-}
-
-/// What idle nodes cost, one value for each.
-struct Idle {
-    bytes: Vec<f64>,
-    all_bytes: Vec<f64>,
-    cpu: Vec<f64>,
-    resident: Vec<f64>,
-}
-
-struct Herd {
-    dir: TempDir,
-    net: Net,
-    nodes: Vec<Option<Child>>,
-    clients: Vec<Option<Client>>,
-}
-
-impl Herd {
-    fn start(size: usize) -> Option<Self> {
-        let net = Net::new(&[])?;
-        let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let dir = dir.expect("target/ is ours");
-        let nodes = (0..size).map(|_| None).collect();
-        let clients = (0..size).map(|_| None).collect();
-        let mut herd = Self { dir, net, nodes, clients };
-        fs::write(herd.dir.path().join("config.yaml"), herd.yaml()).expect("a file");
-        herd.net.enter();
-        for node in 0..size {
-            herd.spawn(node);
-        }
-        herd.wait_settled();
-        Some(herd)
-    }
-
-    fn yaml(&self) -> String {
-        let mut text = String::from("cluster: bench\nvoters:\n");
-        for node in 0..VOTERS {
-            let _infallible = writeln!(text, "  - {}", name(node));
-        }
-        text.push_str("election:\n  heartbeat_interval: 15\n  lease: 60\n  takeover_after: 3600\n");
-        text.push_str("membership:\n  probe_interval: 1\nhosts:\n");
-        for node in 0..self.nodes.len() {
-            let _infallible =
-                writeln!(text, "  {}:\n    address: {}", name(node), self.address(node));
-        }
-        text
-    }
-
-    fn address(&self, node: usize) -> Ipv4Addr {
-        let [high, low] = (node as u16 + 1).to_be_bytes();
-        Ipv4Addr::new(127, 0, high, low)
-    }
-
-    fn spawn(&mut self, node: usize) {
-        let path = |name: &str| self.dir.path().join(name);
-        let log = File::options().create(true).append(true).open(path(&format!("{node}.log")));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift-p2p"));
-        command.args(["run", "--promise-in-data-dir", "--node", &name(node), "--config"]);
-        command.arg(path("config.yaml")).arg("--data-dir").arg(path(&name(node)));
-        command.arg("--die-with-parent").arg(std::process::id().to_string());
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("RINGRIFT_") {
-                command.env_remove(name);
-            }
-        }
-        let log = log.expect("a file");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        self.nodes[node] = Some(child.expect("the program starts"));
-    }
-
-    /// New processes before any of them returns a second time: that is put off, and measured below.
-    fn renew_each(&mut self, run: usize) {
-        if run.is_multiple_of(self.nodes.len()) {
-            (0..self.nodes.len()).for_each(|node| self.kill(node));
-            (0..self.nodes.len()).for_each(|node| self.spawn(node));
-            self.wait_settled();
-        }
-    }
-
-    fn pid(&self, node: usize) -> Pid {
-        Pid::from_child(self.nodes[node].as_ref().expect("it runs"))
-    }
-
-    fn signal(&self, node: usize, signal: Signal) {
-        kill_process(self.pid(node), signal).expect("a child may be signalled");
-    }
-
-    fn kill(&mut self, node: usize) {
-        let mut child = self.nodes[node].take().expect("it runs");
-        child.kill().and_then(|()| child.wait()).expect("a child can be killed");
-        self.clients[node] = None;
-    }
-
-    /// Replaces the rules of the receiving side.
-    fn rules(&self, rules: &str) {
-        let text = format!(
-            "table inet bench\nflush table inet bench\ntable inet bench {{ chain in {{ \
-             type filter hook input priority 0; policy accept;\n{rules}\n}}\n}}\n"
-        );
-        feed("ip", &["netns", "exec", self.net.name(), "nft", "-f", "-"], &text);
-    }
-
-    /// Cuts these from the others, in both directions.
-    fn cut(&self, side: &[usize]) {
-        let list = |nodes: &mut dyn Iterator<Item = usize>| {
-            let texts: Vec<String> = nodes.map(|node| self.address(node).to_string()).collect();
-            texts.join(", ")
-        };
-        let one = list(&mut side.iter().copied());
-        let other = list(&mut (0..self.nodes.len()).filter(|node| !side.contains(node)));
-        let rule = |from: &str, to: &str| {
-            format!("ip saddr {{ {from} }} ip daddr {{ {to} }} udp dport {PORT} drop\n")
-        };
-        self.rules(&(rule(&one, &other) + &rule(&other, &one)));
-    }
-
-    fn ask(&mut self, node: usize, path: &str) -> Option<String> {
-        // A connection that was idle for long has been closed: a second try is on a new one.
-        self.try_ask(node, path).or_else(|| self.try_ask(node, path))
-    }
-
-    fn try_ask(&mut self, node: usize, path: &str) -> Option<String> {
-        let host = SocketAddr::new(IpAddr::V4(self.address(node)), PORT);
-        if self.clients[node].is_none() {
-            self.clients[node] = Client::connect(host).ok();
-        }
-        let began = Instant::now();
-        let patient = || began.elapsed() > Duration::from_millis(200);
-        let answer = self.clients[node].as_mut()?.request("GET", path, patient);
-        if answer.is_err() {
-            self.clients[node] = None;
-        }
-        answer.ok().map(|answer| answer.body)
-    }
-
-    /// The states that a node gives the others, by name.
-    fn states(&mut self, node: usize) -> Option<BTreeMap<String, String>> {
-        let body: Value = serde_json::from_str(&self.ask(node, "/members")?).ok()?;
-        let members = body["members"].as_array()?.iter();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Some(members.map(|m| (text(&m["node_id"]), text(&m["state"]))).collect())
-    }
-
-    /// Seconds until every other running node gives `of` this state.
-    fn until_all_say(&mut self, of: usize, state: &str) -> Option<f64> {
-        let began = Instant::now();
-        let mut left: Vec<usize> = (0..self.nodes.len()).filter(|&node| node != of).collect();
-        while !left.is_empty() && began.elapsed() < LONGEST {
-            left.retain(|&node| {
-                let states = self.states(node);
-                states.is_none_or(|states| states.get(&name(of)).map(String::as_str) != Some(state))
-            });
-            thread::sleep(Duration::from_millis(5));
-        }
-        left.is_empty().then(|| began.elapsed().as_secs_f64())
-    }
-
-    /// Seconds until every node gives every other the state alive.
-    fn until_settled(&mut self) -> Option<f64> {
-        let began = Instant::now();
-        let size = self.nodes.len();
-        while began.elapsed() < LONGEST {
-            let all = (0..size).all(|node| {
-                let states = self.states(node);
-                states.is_some_and(|s| s.len() == size && s.values().all(|state| state == "alive"))
-            });
-            if all {
-                return Some(began.elapsed().as_secs_f64());
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        None
-    }
-
-    fn wait_settled(&mut self) {
-        let settled = self.until_settled();
-        assert!(settled.is_some(), "not all see all alive after {LONGEST:?}");
-        // The rumours die away.
-        thread::sleep(Duration::from_secs(2));
-    }
-
-    fn log_lines(&self, wanted: &str) -> f64 {
-        let count = |node: usize| {
-            let log = fs::read_to_string(self.dir.path().join(format!("{node}.log")));
-            log.unwrap_or_default().lines().filter(|line| line.contains(wanted)).count()
-        };
-        (0..self.nodes.len()).map(count).sum::<usize>() as f64
-    }
-
-    /// Deaths that the nodes have declared.
-    fn deaths(&self) -> f64 {
-        self.log_lines("member died")
-    }
-
-    fn deaths_of(&self, of: usize) -> f64 {
-        let count = |node: usize| {
-            let log = fs::read_to_string(self.dir.path().join(format!("{node}.log")));
-            let died = |line: &&str| line.contains("member died") && line.contains(&tag(of));
-            log.unwrap_or_default().lines().filter(died).count()
-        };
-        (0..self.nodes.len()).map(count).sum::<usize>() as f64
-    }
-
-    fn idle(&mut self, length: Duration) -> Idle {
-        // The rumours of the start have been carried as often as they are.
-        thread::sleep(Duration::from_secs(60));
-        let size = self.nodes.len();
-        let before: Vec<_> =
-            (0..size).map(|node| (Instant::now(), self.sent(node), self.cpu(node))).collect();
-        thread::sleep(length);
-        let mut idle = Idle {
-            bytes: Vec::new(),
-            all_bytes: Vec::new(),
-            cpu: Vec::new(),
-            resident: Vec::new(),
-        };
-        let cpus: Vec<(Instant, f64)> =
-            (0..size).map(|node| (Instant::now(), self.cpu(node))).collect();
-        for (node, (at, sent, cpu)) in before.into_iter().enumerate() {
-            let now = Instant::now();
-            let after = self.sent(node);
-            let passed = now.duration_since(at).as_secs_f64();
-            idle.bytes.push((after.0 - sent.0) / passed);
-            idle.all_bytes.push((after.1 - sent.1) / passed);
-            let ran = cpus[node].0.duration_since(at).as_secs_f64();
-            idle.cpu.push((cpus[node].1 - cpu) / ran * 60.0);
-            idle.resident.push(self.resident(node));
-        }
-        idle
-    }
-
-    /// Bytes with headers that membership has sent, and all.
-    fn sent(&mut self, node: usize) -> (f64, f64) {
-        let text = self.ask(node, "/metrics").expect("an answer of /metrics");
-        let (mut ours, mut all) = (0.0, 0.0);
-        for line in text.lines() {
-            let Some((key, value)) = line.rsplit_once(' ') else { continue };
-            let value: f64 = value.parse().unwrap_or(0.0);
-            let weight = if key.starts_with("ringrift_p2p_sent_bytes_total") {
-                1.0
-            } else if key.starts_with("ringrift_p2p_datagrams_sent_total") {
-                HEADERS
-            } else {
-                continue;
-            };
-            all += value * weight;
-            if KINDS.iter().any(|kind| key.contains(&format!("\"{kind}\""))) {
-                ours += value * weight;
-            }
-        }
-        (ours, all)
-    }
-
-    fn cpu(&self, node: usize) -> f64 {
-        let tasks = format!("/proc/{}/task", self.pid(node).as_raw_nonzero());
-        let tasks = fs::read_dir(tasks).expect("the node runs").filter_map(Result::ok);
-        let ran = tasks.filter_map(|task| {
-            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<f64>().ok()
-        });
-        ran.sum::<f64>() / 1e9
-    }
-
-    fn resident(&self, node: usize) -> f64 {
-        let status = format!("/proc/{}/status", self.pid(node).as_raw_nonzero());
-        let status = fs::read_to_string(status).expect("the node runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
-        kilobytes.unwrap_or(0.0) / 1024.0
-    }
-}
-
-impl Drop for Herd {
-    fn drop(&mut self) {
-        for child in self.nodes.iter_mut().flatten() {
-            // It may have ended by itself.
-            let _gone = child.kill().and_then(|()| child.wait());
-        }
-    }
-}
-
-fn name(node: usize) -> String {
-    format!("member-{node:03}")
-}
-
-/// How the log names the member that something happened to.
-fn tag(node: usize) -> String {
-    format!("member=\"{}\"", name(node))
+    let (all, of_it) = counts(&herd);
+    let of_it = of_it - before.1;
+    let what = format!("stopped 6 of 9 s for {seconds} s");
+    rows.add(&format!("{what}: declared dead, by each"), "deaths", vec![of_it / others]);
+    rows.add(&format!("{what}: healthy declared dead"), "deaths", vec![all - before.0 - of_it]);
+    rows.add(
+        &format!("{what}: back in every view"),
+        "s",
+        herd.until_settled().into_iter().collect(),
+    );
+    rows.rows
 }

@@ -5,7 +5,9 @@
 
 mod coldstart;
 mod failover;
+mod guardian;
 mod handover;
+mod herd;
 mod idle;
 mod lab;
 mod membership;

@@ -1,8 +1,14 @@
 //! Membership by itself under virtual time: what growing from 5 to 5,000 members costs each of them.
 //!
 //! Up to 1,000 members all are the production machine. Of 5,000 only some are, since each would keep a
-//! table of 5,000; the others are stand-ins that answer pings and send as many as a member does. Bytes
-//! are those of the wire format, with IPv4 and UDP headers. Links take 1 to 2 ms and lose nothing.
+//! table of 5,000; the others are stand-ins that answer pings and send as many as a member does. They
+//! look for nobody, so of 5,000 only what an idle member costs is measured. Bytes are those of the wire
+//! format, with IPv4 and UDP headers. Links take 1 to 2 ms and lose nothing.
+//!
+//! All start at the same moment, each with the names and addresses of all others in its configuration:
+//! the worst case of joining. Then one of them restarts with an empty table.
+//!
+//! `BENCH_MEMBERS` is the largest size, `BENCH_KILLS` how many members are killed of each size.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -36,6 +42,11 @@ pub fn run() {
         "last to know, s",
         "median",
         "max",
+        "all know all after, s",
+        "KB sent for it, each",
+        "a restart: known to all after, s",
+        "KB sent by it",
+        "B sent for it by each other",
         "B/s each",
         "datagrams/s each",
         "KB of memory a table",
@@ -46,7 +57,7 @@ pub fn run() {
     let mut report = Report::new("membership-scale", &columns);
     let largest = setting("BENCH_MEMBERS", 5_000);
     for (count, real) in SIZES.into_iter().filter(|size| size.0 <= largest) {
-        let measured = measure(count, real, if count > 1_000 { kills.min(5) } else { kills });
+        let measured = measure(count, real, if real < count { 0 } else { kills });
         let spread = |values: &[f64]| {
             let spread = Spread::of(values.to_vec());
             let text = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.2}"));
@@ -57,7 +68,9 @@ pub fn run() {
             ]
         };
         report.line(json!({
-            "members": count, "real": real, "first_to_know_s": measured.first,
+            "members": count, "real": real, "start_s": measured.start.0, "start_kb": measured.start.1,
+            "restart_s": measured.restart.0, "restart_kb": measured.restart.1,
+            "restart_bytes_of_others": measured.restart.2, "first_to_know_s": measured.first,
             "last_to_know_s": measured.last, "bytes_per_second": measured.bytes,
             "datagrams_per_second": measured.datagrams, "table_kilobytes": measured.kilobytes,
             "cpu_ms_per_member_minute": measured.cpu_ms, "false_deaths": measured.false_deaths,
@@ -67,6 +80,11 @@ pub fn run() {
         row.extend(spread(&measured.first));
         row.extend(spread(&measured.last));
         row.extend([
+            format!("{:.1}", measured.start.0),
+            format!("{:.1}", measured.start.1),
+            format!("{:.1}", measured.restart.0),
+            format!("{:.1}", measured.restart.1),
+            format!("{:.0}", measured.restart.2),
             format!("{:.0}", measured.bytes),
             format!("{:.2}", measured.datagrams),
             format!("{:.1}", measured.kilobytes),
@@ -81,6 +99,11 @@ pub fn run() {
 }
 
 struct Measured {
+    /// Seconds until all know all, kilobytes that each has sent once the rumours have died away.
+    start: (f64, f64),
+    /// Of one restart: seconds until all know it and it knows all, kilobytes that it sent, bytes that
+    /// each other sent for it.
+    restart: (f64, f64, f64),
     first: Vec<f64>,
     last: Vec<f64>,
     missed: usize,
@@ -94,15 +117,21 @@ struct Measured {
 fn measure(count: usize, real: usize, kills: usize) -> Measured {
     let before = resident();
     let mut herd = Herd::new(count, real, 7);
+    let began = herd.now;
+    let start_s = herd.until_all_know_all(began).unwrap_or(f64::INFINITY);
     // Until the rumours of the start have been carried as often as they are.
-    herd.run(SECOND * if count >= 1_000 { 900 } else { 60 });
+    herd.run(SECOND * if count >= 1_000 { 240 } else { 60 });
+    let start = (start_s, herd.bytes as f64 / 1e3 / real as f64);
     let kilobytes = resident().saturating_sub(before) as f64 / real as f64;
     let (bytes, datagrams) = (herd.bytes, herd.datagrams);
     let cpu = cpu_seconds();
     let idle = SECOND * 60;
     herd.run(idle);
     let each = real as f64 * idle.as_secs_f64();
+    let per_second = (herd.bytes - bytes) as f64 / idle.as_secs_f64();
     let mut measured = Measured {
+        start,
+        restart: (0.0, 0.0, 0.0),
         first: Vec::new(),
         last: Vec::new(),
         missed: 0,
@@ -112,6 +141,7 @@ fn measure(count: usize, real: usize, kills: usize) -> Measured {
         kilobytes,
         cpu_ms: (cpu_seconds() - cpu) * 1e3 / real as f64 * 60.0 / idle.as_secs_f64(),
     };
+    measured.restart = restart(&mut herd, per_second);
     measured.false_deaths += herd.deaths.len();
     for kill in 0..kills {
         // Never a voter: those are probed more often.
@@ -141,8 +171,27 @@ fn measure(count: usize, real: usize, kills: usize) -> Measured {
     measured
 }
 
+/// One member restarts with an empty table, in a cluster that sends so many bytes a second.
+fn restart(herd: &mut Herd, per_second: f64) -> (f64, f64, f64) {
+    let newcomer = herd.real - 1;
+    let (began, bytes, own) = (herd.now, herd.bytes, herd.sent[newcomer]);
+    herd.restart(newcomer);
+    let known = herd.until_all_know_all(began).unwrap_or(f64::INFINITY);
+    herd.run(SECOND * 60);
+    let seconds = herd.now.since(began).as_secs_f64();
+    let usual = per_second / herd.real as f64 * seconds;
+    let own = (herd.sent[newcomer] - own) as f64;
+    let others = (herd.bytes - bytes) as f64 - own - usual * (herd.real - 1) as f64;
+    (known, (own - usual) / 1e3, others / (herd.real - 1) as f64)
+}
+
 fn name(number: usize) -> NodeId {
     NodeId::from_bytes(format!("member-{number:04}").as_bytes()).expect("a good name")
+}
+
+/// The number of a member.
+fn of(name: NodeId) -> usize {
+    name.as_str().trim_start_matches("member-").parse().unwrap_or(0)
 }
 
 fn address(number: usize) -> SocketAddr {
@@ -185,6 +234,8 @@ struct Herd {
     what: BTreeMap<u64, What>,
     sequence: u64,
     bytes: usize,
+    /// Bytes that each real member has sent.
+    sent: Vec<usize>,
     datagrams: usize,
     /// Who declared whom dead, and when.
     deaths: Vec<(usize, usize, Instant)>,
@@ -205,6 +256,7 @@ impl Herd {
             what: BTreeMap::new(),
             sequence: 0,
             bytes: 0,
+            sent: vec![0; real],
             datagrams: 0,
             deaths: Vec::new(),
             buffer: [0; MAX_DATAGRAM],
@@ -261,6 +313,32 @@ impl Herd {
         let id = name(of);
         let mut up = self.members.iter().flatten();
         up.all(|member| member.member(id).is_some_and(|m| m.health == Health::Dead))
+    }
+
+    /// Seconds from `began` until every real member holds all others for reachable, in their present
+    /// boots; `None` after ten minutes.
+    fn until_all_know_all(&mut self, began: Instant) -> Option<f64> {
+        while self.now.since(began) < SECOND * 600 {
+            self.run(SECOND / 10);
+            if self.all_know_all() {
+                return Some(self.now.since(began).as_secs_f64());
+            }
+        }
+        None
+    }
+
+    fn all_know_all(&self) -> bool {
+        let knows = |member: &Membership| {
+            let known = member.members().filter(|one| one.health.is_reachable());
+            known
+                .filter(|one| {
+                    one.sequence.is_some_and(|known| known >= self.boots[of(one.id)].sequence)
+                })
+                .count()
+                + 1
+                == self.count
+        };
+        self.members.iter().flatten().all(knows)
     }
 
     fn push(&mut self, at: Instant, what: What) {
@@ -326,12 +404,12 @@ impl Herd {
                         Envelope { sender: name(member), boot: self.boots[member], message };
                     let length = encode(&envelope, 1, &mut self.buffer).expect("it fits");
                     self.bytes += length + HEADERS;
+                    self.sent[member] += length + HEADERS;
                     self.datagrams += 1;
                     self.carry(member, to, envelope.message);
                 }
-                Output::Event(Event::MemberDied { member: of, .. }) => {
-                    let of = of.as_str().trim_start_matches("member-").parse().unwrap_or(0);
-                    self.deaths.push((member, of, self.now));
+                Output::Event(Event::MemberDied { member: whom, .. }) => {
+                    self.deaths.push((member, of(whom), self.now));
                 }
                 Output::Event(_) | Output::RoundTrip { .. } => {}
             }

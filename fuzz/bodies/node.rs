@@ -15,10 +15,10 @@ use ringrift_p2p::membership;
 use ringrift_p2p::node::{Command, Event, Input, Node, Output, Params, Peer, Persisted, Write};
 use ringrift_p2p::time::Instant;
 use ringrift_wire::{
-    Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Coordinator, Election, Envelope,
-    Gossip, Inquire, MAX_DATAGRAM, MemberState, Message, Nack, NodeId, Opinion, Ping, PingReq,
-    Priority, Pull, Record, Refusal, RelayedAck, Release, Report, StepDown, Update, Verdict,
-    decode, encode,
+    Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Conflict, Coordinator, Election,
+    Envelope, Gossip, Hearing, Inquire, MAX_DATAGRAM, MemberState, Message, Nack, NodeId, Opinion,
+    Ping, PingReq, Priority, Pull, Record, Refusal, RelayedAck, Release, Report, StepDown, Update,
+    Verdict, decode, encode,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -37,6 +37,8 @@ const OWN: Boot = Boot { sequence: 1_000, nonce: 0xa0a0 };
 const MAX_OUTPUTS: usize = 600;
 /// More timeouts at one moment than any may need.
 const MAX_REPEATS: usize = 16;
+/// Bytes from here on stand for the kinds of messages that came later than the first corpus.
+const FIRST_LATER: u8 = 248;
 /// The most inputs of one run.
 const MAX_STEPS: usize = 2_000;
 
@@ -422,7 +424,7 @@ impl Account {
     }
 
     fn message(&self, bytes: &mut Bytes<'_>) -> Message {
-        let kind = bytes.below(20);
+        let kind = bytes.byte();
         let mut set = VoterSet::new(&VOTERS.map(id), 1).tag();
         if let Some(own) = self.set() {
             set = own;
@@ -431,7 +433,21 @@ impl Account {
             set.hash ^= 1;
         }
         let number32 = u32::from(bytes.byte());
-        match kind {
+        // From here on for kinds that came later: what older inputs say stays the same.
+        if kind >= FIRST_LATER {
+            return match kind - FIRST_LATER {
+                0..=3 => {
+                    let row = (0..bytes.below(8)).map(|_| bytes.byte()).collect();
+                    Message::Hearing(Hearing { set, row })
+                }
+                _ => Message::Conflict(Conflict {
+                    refused: self.boot(bytes).nonce,
+                    holder: self.boot(bytes),
+                    address: self.source(bytes),
+                }),
+            };
+        }
+        match kind % 20 {
             0 => Message::Ping(Ping {
                 number: number32,
                 digest: bytes.byte().into(),

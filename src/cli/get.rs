@@ -10,6 +10,7 @@ use std::io;
 use tokio::net::TcpStream;
 
 use crate::config::DEFAULT_PORT;
+use crate::config::token::Token;
 
 /// How long a node may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,7 +69,7 @@ pub(super) fn request(
     method: &Method,
     path: &str,
     body: String,
-    token: Option<&str>,
+    token: Option<&Token>,
 ) -> Result<(StatusCode, Bytes), GetError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -96,7 +97,7 @@ async fn exchange(
     method: &Method,
     path: &str,
     body: String,
-    token: Option<&str>,
+    token: Option<&Token>,
 ) -> Result<(StatusCode, Bytes), GetError> {
     let http = |error: hyper::Error| GetError::Http(error.to_string());
     let host = base.host.trim_start_matches('[').trim_end_matches(']');
@@ -108,7 +109,7 @@ async fn exchange(
         .header("host", base.authority())
         .header("connection", "close");
     if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
+        request = request.header("authorization", token.to_header());
     }
     let request = request
         .body(Full::new(Bytes::from(body)))

@@ -5,12 +5,15 @@
 
 pub mod check;
 pub mod cluster;
+pub mod exec;
 pub mod exit;
 mod get;
+pub mod keygen;
 pub mod operator;
 pub mod run;
 pub mod status;
 mod why;
+pub mod work;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -56,12 +59,17 @@ pub struct Arguments {
 pub enum Command {
     /// Run one node until it is told to stop (SIGTERM or SIGINT)
     Run(run::RunArgs),
+    /// Run one node, and a command while that node leads and only then
+    Exec(exec::ExecArgs),
     /// Run every voter of a configuration on this machine, as child processes
     Cluster(cluster::ClusterArgs),
     /// Check a configuration and print what it comes to
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Become another program that dies with its parent; for hooks and commands
+    #[command(hide = true)]
+    Work(work::WorkArgs),
     /// Have the leader hand over to the best voter that is ready
     StepDown(operator::NodeArgs),
     /// Have the leader hand over to a named voter
@@ -72,6 +80,10 @@ pub enum Command {
     Resume(operator::NodeArgs),
     /// Have a fresh election held
     Trigger(operator::TriggerArgs),
+    /// Print a new key for sealed gossip (`gossip.key_file`)
+    Keygen,
+    /// Have a node read its key ring again
+    ReloadKeys(operator::NodeArgs),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
@@ -86,7 +98,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let done = match arguments.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => return ended(run::run(args)),
+        Command::Exec(args) => return ended(exec::run(args)),
+        Command::Work(args) => return ended(Err(work::become_program(&args))),
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
         Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
@@ -95,9 +109,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Drain(args) => operator::drain(&args).and_then(|text| print(&text)),
         Command::Resume(args) => operator::resume(&args).and_then(|text| print(&text)),
         Command::Trigger(args) => operator::trigger(&args).and_then(|text| print(&text)),
+        Command::ReloadKeys(args) => operator::reload_keys(&args).and_then(|text| print(&text)),
+        Command::Keygen => keygen::run().and_then(|text| print(&text)),
     };
+    ended(done.map(|()| Exit::Success))
+}
+
+/// Prints what went wrong and says how to end.
+fn ended(done: Result<Exit, Failure>) -> Exit {
     match done {
-        Ok(()) => Exit::Success,
+        Ok(exit) => exit,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "error: {failure}");
             failure.exit

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::exit::{Exit, Failure};
 use super::get::{Base, request};
 use super::status::failure;
+use crate::config::{Surroundings, token};
 
 /// The environment variable that holds the token for a node that wants one.
 const TOKEN_VARIABLE: &str = "RINGRIFT_CLUSTER_AUTH_TOKEN";
@@ -20,8 +21,9 @@ const TOKEN_VARIABLE: &str = "RINGRIFT_CLUSTER_AUTH_TOKEN";
 pub struct NodeArgs {
     /// Where the node listens; http:// and the port 8770 may be left out
     ///
-    /// A node takes orders from its own machine. RINGRIFT_CLUSTER_AUTH_TOKEN, when it is set, is sent
-    /// along as the token.
+    /// A node takes orders from its own machine, or from whoever shows its token:
+    /// RINGRIFT_CLUSTER_AUTH_TOKEN, else the file of RINGRIFT_CLUSTER_AUTH_TOKEN_FILE, else
+    /// ~/.ringrift/cluster_auth_token.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8770")]
     pub url: String,
     /// Print the node's answer as it is
@@ -59,6 +61,7 @@ enum Verb {
     Drain,
     Resume,
     Trigger,
+    ReloadKeys,
 }
 
 impl Verb {
@@ -69,6 +72,7 @@ impl Verb {
             Self::Drain => "/election/drain",
             Self::Resume => "/election/resume",
             Self::Trigger => "/election/trigger",
+            Self::ReloadKeys => "/keys/reload",
         }
     }
 }
@@ -113,12 +117,21 @@ pub fn trigger(args: &TriggerArgs) -> Result<String, Failure> {
     ask(&args.node, Verb::Trigger, &json!({ "reason": args.reason }))
 }
 
+/// `reload-keys`: the node reads its key ring again.
+///
+/// # Errors
+/// As of [`step_down`].
+pub fn reload_keys(args: &NodeArgs) -> Result<String, Failure> {
+    ask(args, Verb::ReloadKeys, &Value::Null)
+}
+
 fn ask(args: &NodeArgs, verb: Verb, body: &Value) -> Result<String, Failure> {
     let base = Base::parse(&args.url).map_err(|error| failure(&args.url, &error))?;
     let at = base.authority();
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-    let (code, answer) = request(&base, &Method::POST, verb.path(), body, token.as_deref())
+    let token = token::find(&Surroundings::of_process())
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let (code, answer) = request(&base, &Method::POST, verb.path(), body, token.as_ref())
         .map_err(|error| failure(&at, &error))?;
     let said: Value = serde_json::from_slice(&answer).map_err(|_| {
         let what = format!("{at} does not answer as a node: {code} without JSON");
@@ -165,6 +178,11 @@ fn told(verb: Verb, said: &Value) -> String {
         Verb::Resume => format!("{node} may lead again; {leads}\n{note}"),
         Verb::Trigger if said["started"] == true => {
             format!("{node} started an election above term {term}\n")
+        }
+        Verb::ReloadKeys => {
+            let keys = said["keys"].as_array().map_or(&[][..], Vec::as_slice);
+            let keys: Vec<String> = keys.iter().map(shown).collect();
+            format!("keys in use: {}; the first one seals\n", keys.join(", "))
         }
         Verb::Trigger => format!("{node} started none: {}\n", shown(&said["reason"])),
     }

@@ -42,7 +42,7 @@ pub fn node_params(
             lease: election.lease,
             election_timeout: election.election_timeout,
             clock_drift_ppm: election.clock_drift_ppm,
-            work_grace: Duration::ZERO,
+            work_grace: if config.hooks.work() { config.hooks.grace } else { Duration::ZERO },
             hysteresis: Hysteresis {
                 takeover_after: election.takeover_after,
                 takeover_every: election.takeover_every,

@@ -29,7 +29,7 @@ impl Machine {
             Message::Answer(answer) => self.on_answer(now, from, answer),
             Message::Coordinator(beat) => self.on_coordinator(now, from, nonce, beat),
             Message::Acknowledge(answer) => self.on_acknowledge(now, from, answer),
-            Message::Release(release) => self.on_release(now, from, release),
+            Message::Release(release) => self.on_release(now, from, nonce, release),
             Message::Inquire(asked) => self.on_inquire(now, from, nonce, asked),
             Message::Report(report) => self.on_report(from, nonce, report),
             Message::StepDown(asked) => self.on_step_down(now, from, asked),
@@ -369,8 +369,15 @@ impl Machine {
         }
     }
 
-    fn on_release(&mut self, now: Instant, from: NodeId, release: &Release) {
+    fn on_release(&mut self, now: Instant, from: NodeId, nonce: u64, release: &Release) {
         self.same_set(from, release.set);
+        if release.dead
+            && release.nonce == nonce
+            && let Some(voter) = self.voters.get_mut(from)
+        {
+            // Its guardian says so of the process that it speaks for; nobody waits for its turn.
+            voter.standing = super::Standing::Gone(now);
+        }
         self.free(now, from, release);
     }
 

@@ -391,7 +391,7 @@ impl Machine {
                 } else if now >= *until || matches!(gone, Some(Standing::Gone(_))) {
                     self.offer_next(now);
                 } else if now >= *next_at {
-                    *gap = *gap * 2;
+                    *gap *= 2;
                     *next_at = now + *gap;
                     let (to, number) = (*to, *number);
                     self.send(to, Message::Offer(Offer { set, number, term }));
@@ -414,7 +414,7 @@ impl Machine {
                     self.answer(Reply::Done { leader, term, note });
                     self.handover = None;
                 } else if now >= *next_at {
-                    *gap = *gap * 2;
+                    *gap *= 2;
                     *next_at = now + *gap;
                     if let Some(successor) = *to {
                         let takeover = cause == LossCause::TakenOver;

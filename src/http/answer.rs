@@ -90,6 +90,11 @@ impl Present<'_> {
         self.view.now.since(moment)
     }
 
+    /// Where the HTTP server of the leader is, `host:port`; `None` without a leader.
+    pub(super) fn leader_address(&self) -> Option<String> {
+        self.view.leader.map(|leader| self.http_address(leader))
+    }
+
     /// Why there is no leader; `None` while there is one.
     pub(super) fn no_leader_reason(&self) -> Option<&str> {
         match self.view.leader {

@@ -26,6 +26,7 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
         "declared_dead_by": null,
         "last_refutation": null,
         "held_off": false,
+        "held_off_seconds_left": null,
         "probes": null,
         "conflict": null,
         "address_refused": null,
@@ -47,8 +48,10 @@ pub(super) fn table(present: &Present<'_>) -> Answer {
             "declared_dead_by": name(member.account.declared_dead_by),
             "last_refutation": member.account.refuted.map(|(at, how)| json!({
                 "how": how.as_str(), "seconds_ago": seconds(present.ago(at)),
+                "accused_by": names(member.account.refuted_accusers.iter().copied()),
             })),
-            "held_off": member.account.held_off,
+            "held_off": member.account.held_off_until.is_some(),
+            "held_off_seconds_left": member.account.held_off_until.map(|until| seconds(present.view.now.until(until))),
             "probes": {
                 "answered": member.probes_answered,
                 "failed": member.probes_failed,
@@ -125,7 +128,7 @@ pub(super) fn this(present: &Present<'_>) -> Value {
     let view = &present.view;
     let node = view.status.node;
     let host = present.facts.host(node).unwrap_or_else(|| present.facts.address.ip().to_string());
-    let leader = json!({ "leader_id": name(view.leader), "leader_term": view.status.term });
+    let leader = json!({ "leader_id": name(view.leader), "leader_term": view.leader_term.unwrap_or(view.status.term) });
     let version = Value::from(env!("CARGO_PKG_VERSION"));
     node_fields(present, node, &host, present.unix(view.now), leader, version)
 }

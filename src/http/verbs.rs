@@ -7,14 +7,26 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Present, name, object};
 use super::election::not_accepted;
-use super::route::Deed;
 use crate::node::{Command, Reply};
+
+/// What an operator wants of the lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// Another leader.
+    StepDown,
+    /// This leader.
+    Transfer,
+    /// Not to lead until resumed.
+    Drain,
+    /// May lead again.
+    Resume,
+}
 
 /// What to tell the node.
 ///
 /// # Errors
 /// The answer 400: the body is no JSON object, or a transfer names no voter.
-pub(super) fn command(deed: Deed, body: &[u8]) -> Result<Command, Answer> {
+pub(super) fn command(verb: Verb, body: &[u8]) -> Result<Command, Answer> {
     let bad = |why: &str| Answer::error(StatusCode::BAD_REQUEST, "BAD_REQUEST", why);
     let fields = if body.iter().all(u8::is_ascii_whitespace) {
         Value::Null
@@ -24,12 +36,11 @@ pub(super) fn command(deed: Deed, body: &[u8]) -> Result<Command, Answer> {
             Ok(_) | Err(_) => return Err(bad("the body is no JSON object")),
         }
     };
-    match deed {
-        Deed::Trigger => Ok(Command::Trigger),
-        Deed::StepDown => Ok(Command::StepDown),
-        Deed::Drain => Ok(Command::Drain),
-        Deed::Resume => Ok(Command::Resume),
-        Deed::Transfer => {
+    match verb {
+        Verb::StepDown => Ok(Command::StepDown),
+        Verb::Drain => Ok(Command::Drain),
+        Verb::Resume => Ok(Command::Resume),
+        Verb::Transfer => {
             let Some(to) = fields["to"].as_str() else {
                 return Err(bad("name a voter: {\"to\": \"NAME\"}"));
             };
@@ -85,9 +96,9 @@ mod tests {
     #[test]
     fn a_transfer_names_a_voter() {
         let to = "b".parse().unwrap();
-        assert_eq!(command(Deed::Transfer, br#"{"to":"b"}"#), Ok(Command::Transfer { to }));
+        assert_eq!(command(Verb::Transfer, br#"{"to":"b"}"#), Ok(Command::Transfer { to }));
         for bad in ["", "{}", r#"{"to":1}"#, r#"{"to":"a b"}"#, "[]", "{"] {
-            let answer = command(Deed::Transfer, bad.as_bytes()).expect_err(bad);
+            let answer = command(Verb::Transfer, bad.as_bytes()).expect_err(bad);
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{bad}");
         }
     }
@@ -95,9 +106,9 @@ mod tests {
     #[test]
     fn the_other_verbs_need_no_body() {
         for (deed, wanted) in [
-            (Deed::StepDown, Command::StepDown),
-            (Deed::Drain, Command::Drain),
-            (Deed::Resume, Command::Resume),
+            (Verb::StepDown, Command::StepDown),
+            (Verb::Drain, Command::Drain),
+            (Verb::Resume, Command::Resume),
         ] {
             assert_eq!(command(deed, b""), Ok(wanted.clone()));
             assert_eq!(command(deed, br#"{"reason":"kernel update"}"#), Ok(wanted));

@@ -7,7 +7,7 @@
 pub(super) const MAX_SCORE: u32 = 8;
 
 /// The fewest unanswered pings that are evidence of a death.
-pub(super) const MIN_EVIDENCE: u32 = 8;
+pub(super) const MIN_EVIDENCE: u32 = 12;
 /// The most that are asked for, however lossy the network.
 pub(super) const MAX_EVIDENCE: u32 = 48;
 

@@ -224,9 +224,11 @@ impl Membership {
             return;
         }
         self.counters.suspicions_raised += 1;
-        if first {
-            self.tell(Event::MemberSuspected { member: id, by: me });
-        }
+        self.tell(if first {
+            Event::MemberSuspected { member: id, by: me }
+        } else {
+            Event::SuspicionConfirmed { member: id, by: me }
+        });
         if let Some(mut update) = self.table.get(id).and_then(Member::update) {
             update.state = MemberState::Suspect { by: me };
             self.announce(update);
@@ -243,7 +245,7 @@ impl Membership {
             let accused = suspicion.withdraw(me);
             if !accused {
                 member.become_health(now, Health::Alive);
-                member.refuted = Some((now, Refutation::Answered));
+                member.note_refutation(now, Refutation::Answered, &[me]);
             }
             !accused
         });
@@ -333,6 +335,7 @@ impl Membership {
             // Its first call comes after the usual spacing.
             member.called_at = Some(now);
         });
+        self.note_loss(now, id);
         self.counters.suspicions_confirmed += 1;
         self.tell(Event::MemberDied { member: id, by });
         if let Some(update) = self.table.get(id).and_then(Member::update) {

@@ -178,7 +178,7 @@ impl Membership {
             self.tell(Event::MemberJoined { member: id, address });
         }
         if let Some(update) = self.table.get(id).and_then(Member::update) {
-            self.spread(update);
+            self.spread_arrival(update);
         }
     }
 

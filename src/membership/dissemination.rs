@@ -8,6 +8,8 @@
 //! 2. News about the receiver goes first, then what has been carried least [SWIM §4.1].
 //! 3. Each rumour is carried at most `RETRANSMIT x ceil(log10(n + 1))` times, and the queue holds at
 //!    most [`MAX_RUMOURS`].
+//! 4. Arrivals are not carried while [`CROWD`] rumours wait: where hundreds arrive at once each of them
+//!    would be carried by everybody, and comparing tables tells of them in a sixteenth of the bytes.
 
 use ringrift_wire::{MAX_UPDATES, MemberState, NodeId, Update, Updates};
 use std::collections::BTreeMap;
@@ -16,6 +18,9 @@ use std::collections::BTreeMap;
 const RETRANSMIT: u32 = 4;
 /// The most rumours that wait.
 const MAX_RUMOURS: usize = 1_024;
+
+/// Rumours waiting beyond which no arrival is added to them.
+const CROWD: usize = 48;
 
 /// Bytes that rumours may take of a datagram: 1,200 less the largest header, seal, beacon and fixed
 /// fields of any message that carries rumours.
@@ -82,6 +87,11 @@ impl Dissemination {
         let waiting = Waiting { update, carried: 0, order: self.next_order };
         self.waiting.insert((update.member, accuser), waiting);
         room
+    }
+
+    /// Whether so much waits that what can be learned by comparing tables should be left to that.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.waiting.len() >= CROWD
     }
 
     /// Whether nothing waits.

@@ -7,14 +7,15 @@
 //! Invariants
 //! 1. [`FREE_RETURNS`] returns within [`FORGET_INTERVALS`] take effect at once; each further one waits
 //!    twice as long as the one before it, from [`FIRST_HOLD`] up to [`LONGEST_HOLD`] intervals.
-//! 2. Returns of several members together are one of the network or of this node, and not counted.
+//! 2. Returns of several members together are one of the network or of this node, and not counted; nor
+//!    are those of members that were lost together.
 //! 3. Whoever answers for the whole wait is let in: what is put off is never refused for good.
 
 use core::time::Duration;
 use ringrift_wire::{MemberState, NodeId, Update};
 
 use super::member::{Claim, Worth, weigh};
-use super::{Health, Membership};
+use super::{Event, Health, Membership};
 use crate::time::Instant;
 
 /// Returns that take effect at once.
@@ -29,6 +30,8 @@ const LONGEST_HOLD: u32 = 128;
 const SILENCE: u32 = 3;
 /// Intervals within which returns are together.
 const TOGETHER: u32 = 2;
+/// Intervals within which losses are together.
+const LOST_TOGETHER: u32 = 8;
 /// Members put off that are called each interval.
 const MAX_CALLS: usize = 8;
 
@@ -43,22 +46,47 @@ pub(super) struct Hold {
     length: Duration,
 }
 
+impl Hold {
+    /// When it is believed, should it go on answering.
+    pub(super) fn ends(&self) -> Instant {
+        self.since + self.length
+    }
+}
+
 /// The returns of one member.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Returns {
     count: u32,
     last: Option<Instant>,
+    /// It was lost together with others.
+    in_company: bool,
     /// Apart from the member, since it is rare.
     pub(super) hold: Option<Box<Hold>>,
 }
 
 impl Membership {
+    /// A member is dead from now on: whether others are since about the same time.
+    pub(super) fn note_loss(&mut self, now: Instant, id: NodeId) {
+        let near = self.params.probe_interval * LOST_TOGETHER;
+        let mut lost = self.table.lost().iter().filter(|&&other| other != id);
+        let company = lost.find(|&&other| {
+            self.table
+                .get(other)
+                .is_some_and(|m| m.health == Health::Dead && now.since(m.since) < near)
+        });
+        let company = company.copied();
+        for one in company.into_iter().chain([id]) {
+            self.table.edit(one, |member| member.returns.in_company = company.is_some());
+        }
+    }
+
     /// A rumour says that a member that is dead here has answered: whether its return is put off.
     pub(super) fn puts_off(&mut self, now: Instant, update: &Update) -> bool {
         let interval = self.params.probe_interval;
         let near = |then: Instant| now.since(then) < interval * TOGETHER;
         let together =
             self.last_return.is_some_and(near) || self.table.lost().len() > self.table.reachable();
+        let mut begins = None;
         let put_off = self.table.edit(update.member, |member| {
             let returns = &mut member.returns;
             if let Some(hold) = &mut returns.hold {
@@ -71,7 +99,7 @@ impl Membership {
                 returns.count = 0;
             }
             returns.last = Some(now);
-            if together {
+            if together || returns.in_company {
                 return false;
             }
             returns.count = returns.count.saturating_add(1);
@@ -80,11 +108,15 @@ impl Membership {
             let length = interval * intervals;
             let hold = Hold { said: *update, since: now, last_sign: now, length };
             returns.hold = Some(Box::new(hold));
+            begins = Some(length);
             true
         }) == Some(true);
-        if put_off {
+        if let Some(length) = begins {
             self.held.insert(update.member);
-        } else {
+            self.counters.returns_held_off += 1;
+            self.tell(Event::MemberHeldOff { member: update.member, length });
+        }
+        if !put_off {
             self.last_return = Some(now);
         }
         put_off
@@ -104,7 +136,7 @@ impl Membership {
                 hold.since = now;
             }
             hold.last_sign = now;
-            (now.since(hold.since) >= hold.length).then_some(hold.said)
+            (now >= hold.ends()).then_some(hold.said)
         });
         let Some(said) = done.flatten() else { return };
         self.let_go(id);

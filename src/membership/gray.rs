@@ -35,6 +35,12 @@ fn a_member_that_is_stopped_again_and_again_dies_twice_and_is_then_held_off() {
                 network.run(SECOND * (down + up));
             }
             assert_only(&network, 4, 2, &format!("{down} of {} s, seed {seed}", down + up));
+            let held = |at| {
+                let held = |event| matches!(event, Event::MemberHeldOff { member, .. } if member == name(4));
+                network.events(at).any(|(_, event)| held(event))
+            };
+            assert!((0..4).any(held), "seed {seed}: it is said that it is held off");
+            assert!((0..4).any(|at| network.node(at).counters().returns_held_off > 0));
             assert!(network.run_until(SECOND * 200, Network::all_alive).is_some());
         }
     }
@@ -152,4 +158,108 @@ fn a_link_that_is_up_again_is_back_in_every_view_within_a_second() {
     });
     assert!(back[30] < Duration::from_millis(600), "median {:?}", back[30]);
     assert!(back[59] < Duration::from_millis(1_500), "worst {:?}", back[59]);
+}
+
+/// A node that was cut off has had no answer from anybody, and trusts itself least; that is over when
+/// they answer again.
+#[test]
+fn who_has_just_come_back_finds_the_next_loss_as_soon_as_the_others() {
+    let found = times(60, |seed| {
+        let mut network = five(seed);
+        network.split(&[1], &[0, 2, 3, 4]);
+        network.run(SECOND * 12);
+        network.cut.clear();
+        network.run_until(SECOND * 5, Network::all_alive)?;
+        network.run(Duration::from_millis(seed * 16));
+        network.split(&[3], &[0, 1, 2, 4]);
+        network.run_until(SECOND * 30, dead_at_all)
+    });
+    assert!(found[30] < Duration::from_millis(2_200), "median {:?}", found[30]);
+    assert!(found[57] < Duration::from_millis(3_500), "95th percentile {:?}", found[57]);
+}
+
+/// Members that have each been cut off alone a short time ago are cut off together.
+#[test]
+fn a_split_counts_against_nobody() {
+    for seed in 0..10 {
+        let mut network = five(seed);
+        for alone in [0, 1, 2] {
+            let others: Vec<usize> = (0..5).filter(|&other| other != alone).collect();
+            network.split(&[alone], &others);
+            network.run(SECOND * 10);
+            network.cut.clear();
+            network.run(SECOND * 10);
+            assert!(network.all_alive(), "seed {seed}: a first return is believed at once");
+        }
+        network.split(&[0, 1], &[2, 3, 4]);
+        network.run(SECOND * 30);
+        network.cut.clear();
+        let took = network.run_until(SECOND * 20, Network::all_alive);
+        assert!(took.is_some_and(|took| took < SECOND), "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
+#[ignore = "prints"]
+fn zz() {
+    let show = |what: &str, times: Vec<Duration>| {
+        let n = times.len();
+        let ms = |at: usize| times[at.min(n - 1)].as_millis();
+        println!(
+            "{what}: min {} med {} p90 {} p99 {} max {}",
+            ms(0),
+            ms(n / 2),
+            ms(n * 9 / 10),
+            ms(n * 99 / 100),
+            ms(n)
+        );
+    };
+    let runs = 400;
+    show(
+        "kill",
+        times(runs, |seed| {
+            let mut n = five(seed);
+            n.kill(3);
+            n.run_until(SECOND * 30, dead_at_all)
+        }),
+    );
+    show(
+        "stop",
+        times(runs, |seed| {
+            let mut n = five(seed);
+            n.stop_for(3, SECOND * 60);
+            n.run_until(SECOND * 30, dead_at_all)
+        }),
+    );
+    show(
+        "cut",
+        times(runs, |seed| {
+            let mut n = five(seed);
+            n.split(&[3], &[0, 1, 2, 4]);
+            n.run_until(SECOND * 30, dead_at_all)
+        }),
+    );
+    show(
+        "cut2",
+        times(runs, |seed| {
+            let mut network = five(seed);
+            network.split(&[1], &[0, 2, 3, 4]);
+            network.run(SECOND * 12);
+            network.cut.clear();
+            network.run_until(SECOND * 5, Network::all_alive)?;
+            network.run(Duration::from_millis(seed * 16));
+            network.split(&[3], &[0, 1, 2, 4]);
+            network.run_until(SECOND * 30, dead_at_all)
+        }),
+    );
+    show(
+        "split",
+        times(runs / 4, |seed| {
+            let mut network = five(seed);
+            network.split(&[0, 1], &[2, 3, 4]);
+            network.run(SECOND * 30);
+            network.cut.clear();
+            network.run_until(SECOND * 30, Network::all_alive)
+        }),
+    );
 }

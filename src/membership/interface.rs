@@ -72,6 +72,20 @@ pub enum Event {
         /// By whom.
         by: NodeId,
     },
+    /// Another member accuses it, too.
+    SuspicionConfirmed {
+        /// Who.
+        member: NodeId,
+        /// By whom.
+        by: NodeId,
+    },
+    /// It answers again, and is counted as dead until it has done so for long, because it comes and goes.
+    MemberHeldOff {
+        /// Who.
+        member: NodeId,
+        /// For how long it has to answer without a break.
+        length: Duration,
+    },
     /// It answered an accusation, or came back from the dead.
     MemberRefuted {
         /// Who.
@@ -135,6 +149,8 @@ impl Event {
         match *self {
             Self::MemberJoined { member, .. }
             | Self::MemberSuspected { member, .. }
+            | Self::SuspicionConfirmed { member, .. }
+            | Self::MemberHeldOff { member, .. }
             | Self::MemberRefuted { member, .. }
             | Self::MemberDied { member, .. }
             | Self::MemberLeft { member }
@@ -179,12 +195,16 @@ pub struct Counters {
     pub suspicions_refuted: u64,
     /// Suspicions that ended in a death.
     pub suspicions_confirmed: u64,
+    /// Returns from the dead that were put off.
+    pub returns_held_off: u64,
     /// Accusations of this node itself that it answered.
     pub own_refutations: u64,
     /// Rumours applied to the member table.
     pub updates_applied: u64,
     /// Rumours about this node under a sequence above its own, which it cannot answer.
     pub rumours_of_another_boot: u64,
+    /// Rumours of an incarnation that nobody reaches.
+    pub rumours_refused: u64,
     /// Datagrams and rumours about names that may not join.
     pub names_refused: u64,
     /// Datagrams under a member's name from another process than the one known.

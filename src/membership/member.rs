@@ -190,7 +190,9 @@ pub struct Member {
     /// Its returns from the dead.
     pub(super) returns: Returns,
     /// How the last accusation of it was answered, and when.
-    pub(super) refuted: Option<(Instant, Refutation)>,
+    refuted: Option<(Instant, Refutation)>,
+    /// Who had made that accusation.
+    refuted_accusers: Vec<NodeId>,
     /// The highest sequence that first-hand evidence has shown to be gone.
     pub(super) superseded: Option<u64>,
     /// The last sign of life: a datagram of its own, an answer through others, a refutation.
@@ -237,6 +239,7 @@ impl Member {
             superseded: None,
             returns: Returns::default(),
             refuted: None,
+            refuted_accusers: Vec::new(),
             evidence: now,
             called_at: None,
             told_at: None,
@@ -273,10 +276,22 @@ impl Member {
         self.refuted
     }
 
+    /// Who had accused it then, the first accuser first.
+    #[must_use]
+    pub fn refuted_accusers(&self) -> &[NodeId] {
+        &self.refuted_accusers
+    }
+
     /// Whether it answers and is still counted as dead, because it comes and goes.
     #[must_use]
     pub const fn is_held_off(&self) -> bool {
         self.returns.hold.is_some()
+    }
+
+    /// Until when it is held off, should it answer without a break from now on.
+    #[must_use]
+    pub fn held_off_until(&self) -> Option<Instant> {
+        self.returns.hold.as_ref().map(|hold| hold.ends())
     }
 
     /// How long its slowest answers take, by what this node has measured; zero while nothing is known.
@@ -359,6 +374,12 @@ impl Member {
 
     pub(super) fn is_boot(&self, boot: Boot) -> bool {
         self.sequence == Some(boot.sequence) && self.nonce.is_none_or(|nonce| nonce == boot.nonce)
+    }
+
+    /// What was said against it has been answered.
+    pub(super) fn note_refutation(&mut self, now: Instant, how: Refutation, accusers: &[NodeId]) {
+        self.refuted = Some((now, how));
+        accusers.clone_into(&mut self.refuted_accusers);
     }
 
     pub(super) fn become_health(&mut self, now: Instant, health: Health) {

@@ -14,6 +14,7 @@
 //! | `conflict` | when the second process of a name is told, and believes it |
 //! | `rumour` | what follows from a rumour that wins |
 //! | `probe` | whom to ping each interval, and when a round has failed |
+//! | `relay` | whom to ask for pings, and how to answer who asks |
 //! | `check` | the examination of a suspect, and when it is dead |
 //! | `flap` | when a member that comes and goes is believed again |
 //! | `suspicion` | how long a suspicion lasts |
@@ -44,6 +45,7 @@ mod params;
 mod pings;
 mod probe;
 mod reach;
+mod relay;
 mod repair;
 mod ring;
 mod rumour;
@@ -82,6 +84,7 @@ use pings::Pings;
 use probe::Round;
 use repair::Repair;
 use ring::Ring;
+use rumour::HIGHEST_INCARNATION;
 use table::Table;
 
 /// The most outputs that wait to be taken.
@@ -339,9 +342,8 @@ impl Membership {
             return;
         }
         self.notice_lateness(now);
-        // One incarnation more, so that nothing said of this boot before outranks the leave. At the
-        // highest incarnation an accusation of the same incarnation still loses against it.
-        self.me.incarnation = self.me.incarnation.saturating_add(1);
+        // One incarnation more, so that nothing said of this boot before outranks the leave.
+        self.me.incarnation = self.me.incarnation.saturating_add(1).min(HIGHEST_INCARNATION);
         self.has_left = true;
         let update = self.own_update();
         self.queue.spread(update);
@@ -424,6 +426,13 @@ impl Membership {
     fn spread(&mut self, update: Update) {
         if !self.queue.spread(update) {
             self.counters.overflows += 1;
+        }
+    }
+
+    /// Somebody new is there (see `dissemination`, invariant 4).
+    fn spread_arrival(&mut self, update: Update) {
+        if !self.queue.is_crowded() {
+            self.spread(update);
         }
     }
 

@@ -24,16 +24,15 @@
 use core::net::SocketAddr;
 use core::ops::Bound;
 use core::time::Duration;
-use ringrift_wire::{Ack, Boot, Message, Nack, NodeId, Ping, PingReq, RelayedAck};
+use ringrift_wire::{Ack, MemberState, Message, NodeId, Ping, Update};
 
-use super::pings::{Purpose, Relay};
+use super::pings::Purpose;
+use super::rumour::HIGHEST_INCARNATION;
 use super::{Health, Member, Membership, Output};
 use crate::time::Instant;
 
 /// The largest ring that is searched for the member not heard of for longest.
 const MAX_STALEST: usize = 64;
-/// How many others are asked to ping a member.
-pub(super) const RELAYS: usize = 3;
 /// The most intervals between two calls of one lost member.
 const CALL_SPACING: u32 = 4;
 /// Lost members looked at for one call.
@@ -43,14 +42,12 @@ pub(super) const CALLS_AFTER_RETURN: usize = 8;
 /// Seeds other than voters that are greeted within the first interval; the rest are called.
 const MAX_GREETINGS: usize = 64;
 /// Intervals for which the answer to a ping is still of use.
-const PATIENCE: u32 = 20;
+pub(super) const PATIENCE: u32 = 20;
 /// Rounds between two looks for members to reap.
 const REAP_EVERY: u64 = 60;
 /// How long the dead and the left are remembered when they are not configured: longer than any rumour
 /// about them lives.
 const REAP_AFTER: Duration = Duration::from_secs(24 * 3_600);
-/// The longest that a requester can have a relay wait.
-const MAX_NACK_AFTER: Duration = Duration::from_secs(10);
 
 /// A running round.
 #[derive(Clone, Debug)]
@@ -73,6 +70,11 @@ impl Round {
 
     pub(super) fn is_of(&self, member: NodeId) -> bool {
         self.target == member
+    }
+
+    /// A relay has said that it has no answer yet.
+    pub(super) const fn note_nack(&mut self) {
+        self.nacks += 1;
     }
 }
 
@@ -131,15 +133,15 @@ impl Membership {
     /// interval; other seeds once, spread over it.
     pub(super) fn plan_greetings(&mut self, now: Instant) {
         let interval = self.params.probe_interval;
-        let mut others = 0;
-        for member in self.table.iter() {
-            if member.voter {
-                let times = [now, now + interval / 4, now + interval / 2];
-                self.greetings.extend(times.map(|at| (at, member.id)));
-            } else if others < MAX_GREETINGS {
-                others += 1;
-                self.greetings.push((now + self.rng.duration_below(interval), member.id));
-            }
+        let (voters, mut others): (Vec<_>, Vec<_>) =
+            self.table.iter().map(|member| (member.voter, member.id)).partition(|one| one.0);
+        for (_, voter) in voters {
+            let times = [now, now + interval / 4, now + interval / 2];
+            self.greetings.extend(times.map(|at| (at, voter)));
+        }
+        self.rng.shuffle(&mut others);
+        for (_, other) in others.into_iter().take(MAX_GREETINGS) {
+            self.greetings.push((now + self.rng.duration_below(interval), other));
         }
         self.greetings.sort_unstable_by(|one, other| other.cmp(one));
     }
@@ -258,12 +260,12 @@ impl Membership {
         None
     }
 
-    /// In a small ring, every second time at random: the member that was not heard of for longest.
+    /// In a small ring, three times of four: the member that was not heard of for longest.
     /// The ring alone has each member probed in time; this finds a crash sooner, because the dead are
     /// those who do not send.
     fn draw_stalest(&mut self, voters: bool) -> Option<NodeId> {
         let length = if voters { self.voters.len() } else { self.others.len() };
-        if length > MAX_STALEST || self.rng.below(2) == 0 {
+        if length > MAX_STALEST || self.rng.below(4) == 0 {
             return None;
         }
         self.table
@@ -298,34 +300,6 @@ impl Membership {
         }
     }
 
-    /// Asks others to ping `target`; says how many.
-    pub(super) fn ask_others(&mut self, now: Instant, target: NodeId, left: Duration) -> usize {
-        let Some(address) = self.table.get(target).and_then(|member| member.address) else {
-            return 0;
-        };
-        let relays = self.pick(RELAYS, &[target]);
-        if relays.is_empty() {
-            return 0;
-        }
-        let patience = self.interval() * PATIENCE;
-        let purpose = Purpose::Indirect;
-        let number = self.pings.add(now, target, address, purpose, patience, &mut self.rng);
-        let Some(number) = number else {
-            self.counters.overflows += 1;
-            return 0;
-        };
-        let nack_after_ms = u32::try_from((left * 6 / 10).as_millis()).unwrap_or(u32::MAX);
-        for &relay in &relays {
-            let Some(to) = self.table.get(relay).and_then(|member| member.address) else {
-                continue;
-            };
-            let updates = self.updates_for(relay);
-            let request = PingReq { number, target, address, nack_after_ms, updates };
-            self.send(to, relay, Message::PingReq(request));
-        }
-        relays.len()
-    }
-
     /// Ends the round; one that failed is evidence against the target and against this node.
     fn end_round(&mut self, now: Instant, answered: bool) {
         let Some(round) = self.round.take() else { return };
@@ -344,7 +318,7 @@ impl Membership {
             self.awareness.pinged(round.answered_directly);
         }
         if answered {
-            self.awareness.improve();
+            self.trust_more(now);
             return;
         }
         if round.nacks < round.asked {
@@ -353,6 +327,14 @@ impl Membership {
         }
         self.accuse_silent(now, round.target, round.began);
         self.start_check(now, round.target, 2, round.began);
+    }
+
+    /// An answer has come in time: local health improves, and the next round is as soon as it would
+    /// have been. Else a node that was cut off would be slow for as long as the longest intervals.
+    fn trust_more(&mut self, now: Instant) {
+        self.awareness.improve();
+        let running = self.round.as_ref().map_or(now, |round| round.ends);
+        self.next_round = self.next_round.min((now + self.interval()).max(running));
     }
 
     pub(super) fn on_ping(&mut self, now: Instant, from: SocketAddr, sender: NodeId, ping: &Ping) {
@@ -385,6 +367,9 @@ impl Membership {
         });
         if late {
             self.awareness.pinged(true);
+        } else if !in_time && waiting.purpose == Purpose::Life {
+            // A call or an examination: timely answers are as good a sign as those of the rounds.
+            self.trust_more(now);
         }
         if let Purpose::Relay(relay) = waiting.purpose {
             self.relay_back(sender, relay);
@@ -403,69 +388,19 @@ impl Membership {
         self.checks.remove(&member);
         self.table.edit(member, |member| member.evidence = now);
         self.withdraw(now, member);
+        self.take_back(now, member);
     }
 
-    pub(super) fn on_ping_req(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        sender: NodeId,
-        request: &PingReq,
-    ) {
-        // Only where this node itself believes the target to be: no requester can have it ping
-        // strangers.
-        let Some(to) = self.table.get(request.target).and_then(|member| member.address) else {
+    /// A member at the highest incarnation cannot say that it is back: its answer does.
+    fn take_back(&mut self, now: Instant, id: NodeId) {
+        let Some(before) = self.table.get(id).filter(|member| {
+            member.health == Health::Dead && member.incarnation >= HIGHEST_INCARNATION
+        }) else {
             return;
         };
-        let wait = Duration::from_millis(u64::from(request.nack_after_ms)).min(MAX_NACK_AFTER);
-        let relay = Relay {
-            requester: sender,
-            back_to: from,
-            number: request.number,
-            nack_at: Some(now + wait),
-        };
-        self.ping(now, request.target, to, Purpose::Relay(relay));
-    }
-
-    fn relay_back(&mut self, target: NodeId, relay: Relay) {
-        let Some(member) = self.table.get(target) else { return };
-        let (Some(sequence), Some(nonce)) = (member.sequence, member.nonce) else { return };
-        let boot = Boot { sequence, nonce };
-        let ack = RelayedAck { number: relay.number, target, boot };
-        self.send(relay.back_to, relay.requester, Message::RelayedAck(ack));
-    }
-
-    pub(super) fn send_nacks(&mut self, now: Instant) {
-        for (target, relay) in self.pings.due_nacks(now) {
-            let nack = Nack { number: relay.number, target };
-            self.send(relay.back_to, relay.requester, Message::Nack(nack));
-        }
-    }
-
-    pub(super) fn on_nack(&mut self, now: Instant, sender: NodeId, nack: &Nack) {
-        let waiting = self.pings.get(nack.number).filter(|waiting| {
-            waiting.purpose == Purpose::Indirect && waiting.member == nack.target
-        });
-        let asked = waiting.is_some();
-        if let Some(asked_at) = waiting.map(|waiting| waiting.sent) {
-            self.answers.note(sender, asked_at, now.since(asked_at));
-        }
-        if let Some(round) = &mut self.round
-            && asked
-            && round.target == nack.target
-        {
-            round.nacks += 1;
-        }
-    }
-
-    pub(super) fn on_relayed_ack(&mut self, now: Instant, ack: &RelayedAck) {
-        let asked = self.pings.get(ack.number).is_some_and(|waiting| {
-            waiting.purpose == Purpose::Indirect && waiting.member == ack.target
-        });
-        let same_boot = self.table.get(ack.target).is_some_and(|member| member.is_boot(ack.boot));
-        if asked && same_boot {
-            self.pings.take(ack.number);
-            self.on_answer(now, ack.target);
+        let (before, update) = (before.clone(), before.update());
+        if let Some(update) = update {
+            self.on_life(now, &before, &Update { state: MemberState::Alive, ..update });
         }
     }
 

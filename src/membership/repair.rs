@@ -17,6 +17,8 @@
 //! 2. A repair that brought nothing doubles the time to the next with that member, up to
 //!    [`MAX_PAUSE`] intervals: tables that cannot become equal cause no steady traffic.
 //! 3. At most [`MAX_PULLS`] pulls are answered in an interval.
+//! 4. After a repair of many chunks this node begins none for as many intervals: comparing tables costs
+//!    it about a chunk an interval, however large they are and however often they change.
 
 use core::net::SocketAddr;
 use ringrift_wire::{Gossip, MAX_UPDATES, Message, NodeId, Pull, Update, Updates};
@@ -42,6 +44,8 @@ const CHUNK_PATIENCE: u32 = 2;
 #[derive(Clone, Debug)]
 pub(super) struct Repair {
     running: Option<Running>,
+    /// Before this, no other is begun.
+    after: Instant,
     /// Differing digests in a row.
     differing: u32,
     /// Whether a repair has ever come to its end: a newcomer does not wait.
@@ -61,7 +65,13 @@ struct Running {
 
 impl Default for Repair {
     fn default() -> Self {
-        Self { running: None, differing: 0, settled: false, pulls_left: MAX_PULLS }
+        Self {
+            running: None,
+            after: Instant::ZERO,
+            differing: 0,
+            settled: false,
+            pulls_left: MAX_PULLS,
+        }
     }
 }
 
@@ -91,7 +101,8 @@ impl Membership {
             !self.repair.settled || self.queue.is_idle() || self.repair.differing >= LASTING;
         let patience = self.params.probe_interval * CHUNK_PATIENCE;
         let busy = self.repair.running.is_some_and(|run| now.since(run.last) < patience);
-        if lasting && !busy && now >= member.repair_after && member.health.is_reachable() {
+        let may = now >= self.repair.after.max(member.repair_after);
+        if lasting && !busy && may && member.health.is_reachable() {
             self.counters.repairs += 1;
             let applied = self.counters.updates_applied;
             let running = Running { peer, after: None, last: now, chunks: 0, applied };
@@ -157,6 +168,10 @@ impl Membership {
         }
         self.repair.running = None;
         self.repair.settled = true;
+        let chunks = running.chunks + 1;
+        if chunks > MIN_PAUSE {
+            self.repair.after = now + self.params.probe_interval * chunks;
+        }
         let vain = self.counters.updates_applied == running.applied;
         let interval = self.params.probe_interval;
         self.table.edit(sender, |member: &mut Member| {

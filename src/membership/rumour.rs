@@ -7,9 +7,12 @@
 //!    confirmation, which takes effect after the floor and only without an answer. So two halves of
 //!    a healed partition do not bury each other.
 //! 2. Every rumour about this node's own boot that denies its life is answered at once with a higher
-//!    incarnation. At the highest incarnation there is no answer left: this process stays suspect for
-//!    as long as it answers pings, and only a new boot clears its name.
+//!    incarnation. [`HIGHEST_INCARNATION`] is beyond what refutations can reach: what is said against
+//!    it is no rumour and counts nowhere, so whoever has been driven there is judged by everybody's
+//!    own pings alone.
 //! 3. A rumour about an unknown name brings nobody into the table before that name has answered.
+//! 4. Whoever is dead here is not believed about the living: a node that hears nobody accuses
+//!    everybody.
 
 use ringrift_wire::{MAX_UPDATES, MemberState, NodeId, Update};
 
@@ -19,14 +22,33 @@ use super::suspicion::Suspicion;
 use super::{Event, Health, Member, Membership, Refutation};
 use crate::time::Instant;
 
+/// An incarnation that nobody reaches by answering: one accusation a millisecond takes 24 days.
+pub(super) const HIGHEST_INCARNATION: u32 = 1 << 31;
+
 impl Membership {
     pub(super) fn on_updates(&mut self, now: Instant, sender: NodeId, updates: &[Update]) {
         for update in updates.iter().take(MAX_UPDATES) {
-            if update.member == self.me.id {
+            if !is_answerable(update) {
+                self.counters.rumours_refused += 1;
+            } else if update.member == self.me.id {
                 self.on_own_name(sender, update);
-            } else {
+            } else if self.is_believed(sender, update) {
                 self.on_update(now, update);
             }
+        }
+    }
+
+    /// Invariant 4.
+    fn is_believed(&self, sender: NodeId, update: &Update) -> bool {
+        let is_dead = |id| self.table.get(id).is_some_and(|m| m.health == Health::Dead);
+        let accuses_the_living =
+            || self.table.get(update.member).is_some_and(|m| m.health == Health::Alive);
+        match update.state {
+            MemberState::Alive | MemberState::Left => true,
+            MemberState::Suspect { by } => {
+                !((is_dead(sender) || is_dead(by)) && accuses_the_living())
+            }
+            MemberState::Dead { .. } => !(is_dead(sender) && accuses_the_living()),
         }
     }
 
@@ -51,8 +73,7 @@ impl Membership {
             MemberState::Suspect { by } | MemberState::Dead { by } => Some(by),
             MemberState::Left => Some(sender),
         };
-        let Some(incarnation) = update.incarnation.checked_add(1) else { return };
-        self.me.incarnation = incarnation;
+        self.me.incarnation = update.incarnation.saturating_add(1).min(HIGHEST_INCARNATION);
         let own = self.own_update();
         if let Some(accuser) = accuser {
             self.counters.own_refutations += 1;
@@ -114,6 +135,7 @@ impl Membership {
         });
         if new == Some(true) {
             self.counters.updates_applied += 1;
+            self.tell(Event::SuspicionConfirmed { member: update.member, by });
             self.spread_if_addressed(update);
             if self.is_witness() {
                 self.start_check(now, update.member, 0, now);
@@ -150,6 +172,7 @@ impl Membership {
             MemberState::Dead { by } => {
                 self.adopt(now, update, Health::Dead);
                 self.table.edit(id, |member| member.buried_by = Some(by));
+                self.note_loss(now, id);
                 if before.health != Health::Dead {
                     self.tell(Event::MemberDied { member: id, by });
                 }
@@ -210,7 +233,11 @@ impl Membership {
                     Health::Suspect => Refutation::Incarnation,
                     _ => Refutation::Returned,
                 };
-                self.table.edit(id, |member| member.refuted = Some((now, how)));
+                let accusers = match before.buried_by {
+                    Some(by) => vec![by],
+                    None => before.suspected_by().to_vec(),
+                };
+                self.table.edit(id, |member| member.note_refutation(now, how, &accusers));
                 self.tell(Event::MemberRefuted { member: id, how });
                 self.stir(now);
             }
@@ -222,6 +249,8 @@ impl Membership {
             // One lost member is back: the others may be, too, and those that hear it may not know.
             self.call_lost(now, CALLS_AFTER_RETURN);
             self.announce_if_addressed(update);
+        } else if before.health == Health::Unknown && self.queue.is_crowded() {
+            // Left to the comparing of tables.
         } else {
             self.spread_if_addressed(update);
         }
@@ -288,6 +317,16 @@ impl Membership {
     fn announce_if_addressed(&mut self, update: &Update) {
         if let Some(address) = self.table.get(update.member).and_then(|member| member.address) {
             self.announce(Update { address, ..*update });
+        }
+    }
+}
+
+/// Invariant 2: whether its subject could answer it.
+const fn is_answerable(update: &Update) -> bool {
+    match update.state {
+        MemberState::Alive => update.incarnation <= HIGHEST_INCARNATION,
+        MemberState::Suspect { .. } | MemberState::Dead { .. } | MemberState::Left => {
+            update.incarnation < HIGHEST_INCARNATION
         }
     }
 }

@@ -19,6 +19,12 @@ use super::member::{Health, Member};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     members: BTreeMap<NodeId, Member>,
+    indices: Indices,
+}
+
+/// What follows from the records.
+#[derive(Clone, Debug, Default)]
+struct Indices {
     suspects: BTreeSet<NodeId>,
     lost: BTreeSet<NodeId>,
     reachable: usize,
@@ -46,27 +52,27 @@ impl Table {
     }
 
     pub(super) const fn reachable(&self) -> usize {
-        self.reachable
+        self.indices.reachable
     }
 
     pub(super) const fn suspects(&self) -> &BTreeSet<NodeId> {
-        &self.suspects
+        &self.indices.suspects
     }
 
     pub(super) const fn lost(&self) -> &BTreeSet<NodeId> {
-        &self.lost
+        &self.indices.lost
     }
 
     /// Puts a member in, in place of one of the same name.
     pub(super) fn insert(&mut self, member: Member) {
         self.remove(member.id);
-        self.count(&member);
+        self.indices.count(&member);
         self.members.insert(member.id, member);
     }
 
     pub(super) fn remove(&mut self, id: NodeId) {
         if let Some(member) = self.members.remove(&id) {
-            self.discount(&member);
+            self.indices.discount(&member);
         }
     }
 
@@ -76,19 +82,20 @@ impl Table {
         id: NodeId,
         change: impl FnOnce(&mut Member) -> R,
     ) -> Option<R> {
-        let mut member = self.members.remove(&id)?;
-        self.discount(&member);
-        let result = change(&mut member);
-        self.count(&member);
-        self.members.insert(id, member);
+        let member = self.members.get_mut(&id)?;
+        self.indices.discount(member);
+        let result = change(member);
+        self.indices.count(member);
         Some(result)
     }
 
     /// Digest of this view, this node included; never 0, which means that there is none.
     pub(super) fn digest(&self, own: u32) -> u32 {
-        self.sum.wrapping_add(own).max(1)
+        self.indices.sum.wrapping_add(own).max(1)
     }
+}
 
+impl Indices {
     fn count(&mut self, member: &Member) {
         match member.health {
             Health::Alive | Health::Suspect => {

@@ -5,7 +5,8 @@ use ringrift_wire::{Boot, MemberState, Update};
 
 use super::dissemination::UPDATES_BUDGET;
 use super::network::{Network, SECOND, address, gossip, name, params, suspicion_of};
-use super::{Event, Health, Membership, Params};
+use super::rumour::HIGHEST_INCARNATION;
+use super::{Event, Health, Membership, Params, Refutation};
 
 fn five(seed: u64) -> Network {
     let mut network = Network::new(5, 5, params(), seed);
@@ -126,22 +127,86 @@ fn a_false_accusation_is_refuted_within_round_trips() {
 }
 
 #[test]
-fn the_highest_incarnation_neither_panics_nor_wraps() {
+fn what_no_refutation_could_answer_is_no_rumour() {
     let mut network = five(6);
     let boot = Boot { sequence: 1_000, nonce: 1 };
-    let accusation = suspicion_of(2, u32::MAX, 1);
-    network.with(2, |node, now| {
-        node.handle_message(now, address(1), name(1), boot, &gossip(accusation));
-    });
-    assert_eq!(network.node(2).incarnation(), 0);
+    for incarnation in [u32::MAX, HIGHEST_INCARNATION] {
+        for at in [0, 2] {
+            network.with(at, |node, now| {
+                let accusation = suspicion_of(2, incarnation, 1);
+                node.handle_message(now, address(1), name(1), boot, &gossip(accusation));
+            });
+        }
+        assert_eq!(network.node(2).incarnation(), 0);
+        assert_eq!(network.health(0, 2), Some(Health::Alive));
+    }
+}
+
+/// The last that can be answered drives the member to the highest incarnation: from then on everybody
+/// judges it by pings of its own.
+#[test]
+fn a_member_at_the_highest_incarnation_lives_dies_and_returns_by_pings_alone() {
+    let mut network = five(6);
+    let boot = Boot { sequence: 1_000, nonce: 1 };
     network.with(0, |node, now| {
+        let accusation = suspicion_of(2, HIGHEST_INCARNATION - 1, 1);
         node.handle_message(now, address(1), name(1), boot, &gossip(accusation));
     });
-    // Nothing that it can say outbids this: it stays suspect, and lives as long as it answers.
-    network.run(SECOND * 120);
-    assert_eq!((network.health(0, 2), network.deaths()), (Some(Health::Suspect), 0));
-    network.restart(2, Boot { sequence: 1_001, nonce: 99 });
-    assert!(network.run_until(SECOND, Network::all_alive).is_some());
+    network.run(SECOND * 30);
+    assert_eq!(network.node(2).incarnation(), HIGHEST_INCARNATION);
+    assert!(network.all_alive() && network.same_digests());
+    network.run(SECOND * 300);
+    assert_eq!(network.deaths(), 0);
+    network.stop_for(2, SECOND * 60);
+    network.run(SECOND * 59);
+    assert!([0, 1, 3, 4].iter().all(|&at| network.health(at, 2) == Some(Health::Dead)));
+    network.run(SECOND);
+    assert!(network.run_until(SECOND * 10, Network::all_alive).is_some());
+}
+
+#[test]
+fn who_is_dead_here_is_not_believed_about_the_living() {
+    let mut network = five(9);
+    network.kill(1);
+    network.run(SECOND * 20);
+    let boot = Boot { sequence: 1_000, nonce: 1 };
+    let say = |network: &mut Network, state| {
+        network.with(0, |node, now| {
+            let said = Update { state, ..suspicion_of(2, 0, 1) };
+            node.handle_message(now, address(1), name(1), boot, &gossip(said));
+        });
+        network.health(0, 2)
+    };
+    for state in [MemberState::Dead { by: name(1) }, MemberState::Suspect { by: name(1) }] {
+        assert_eq!(say(&mut network, state), Some(Health::Alive));
+    }
+    network.restart(1, Boot { sequence: 1_001, nonce: 77 });
+    network.run(SECOND * 5);
+    let (boot, by) = (Boot { sequence: 1_001, nonce: 77 }, name(1));
+    network.with(0, |node, now| {
+        let said = Update { state: MemberState::Dead { by }, ..suspicion_of(2, 0, 1) };
+        node.handle_message(now, address(1), name(1), boot, &gossip(said));
+    });
+    assert_eq!(network.health(0, 2), Some(Health::Suspect));
+}
+
+#[test]
+fn who_accused_a_member_and_how_it_answered_is_remembered() {
+    let mut network = five(5);
+    network.run(SECOND * 5);
+    let boot = Boot { sequence: 1_000, nonce: 1 };
+    network.with(0, |node, now| {
+        for by in [1, 3] {
+            let accusation = gossip(suspicion_of(2, 0, by));
+            node.handle_message(now, address(1), name(1), boot, &accusation);
+        }
+    });
+    let confirmed = Event::SuspicionConfirmed { member: name(2), by: name(3) };
+    assert!(network.events(0).any(|(_, event)| event == confirmed));
+    network.run(SECOND);
+    let member = network.node(0).member(name(2)).expect("it is known");
+    assert_eq!(member.refuted().map(|(_, how)| how), Some(Refutation::Incarnation));
+    assert_eq!(member.refuted_accusers(), [name(1), name(3)]);
 }
 
 #[test]

@@ -16,6 +16,7 @@
 
 mod beacons;
 pub mod event;
+mod farewell;
 mod hearing;
 mod io;
 mod report;
@@ -31,6 +32,7 @@ pub use crate::election::Reply;
 pub use crate::election::record::Write;
 pub use crate::time::Deadline;
 pub use event::Event;
+pub use farewell::Farewell;
 pub use io::{Command, Input, Output, Params, Peer, Persisted};
 pub use status::Status;
 pub use why::Why;

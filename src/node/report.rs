@@ -36,7 +36,9 @@ impl Node {
             role,
             term: machine.term(),
             voted_for: core.and_then(|core| core.record().voted_for),
-            lease: lease.map(|(ends_at, renewed_at)| Lease { ends_at, renewed_at }),
+            lease: lease
+                .zip(core.and_then(|core| core.leading_term()))
+                .map(|((ends_at, renewed_at), term)| Lease { term, ends_at, renewed_at }),
             follows: machine.follows(now).map(|known| KnownLeader {
                 id: known.id,
                 term: known.term,
@@ -78,6 +80,7 @@ impl Node {
             suspicions_raised: membership.suspicions_raised,
             suspicions_refuted: membership.suspicions_refuted,
             suspicions_confirmed: membership.suspicions_confirmed,
+            returns_held_off: membership.returns_held_off,
             updates_applied: membership.updates_applied,
             foreign_addresses: self.foreign_addresses,
             name_conflicts: membership.name_conflicts,
@@ -208,7 +211,8 @@ fn member_status(member: &Member) -> MemberStatus {
             accusers: member.accusers().collect(),
             declared_dead_by: member.declared_dead_by(),
             refuted: member.refuted(),
-            held_off: member.is_held_off(),
+            refuted_accusers: member.refuted_accusers().to_vec(),
+            held_off_until: member.held_off_until(),
             late_answers: member.late_answers,
         },
         probes_answered: member.probes_answered,

@@ -48,8 +48,11 @@ pub struct Account {
     pub declared_dead_by: Option<NodeId>,
     /// When and how the last accusation was answered.
     pub refuted: Option<(Instant, Refutation)>,
-    /// It answers, and is still counted as dead because it comes and goes.
-    pub held_off: bool,
+    /// Who had made that accusation, the first accuser first.
+    pub refuted_accusers: Vec<NodeId>,
+    /// It answers, and is still counted as dead because it comes and goes: until then, should it go on
+    /// answering without a break.
+    pub held_off_until: Option<Instant>,
     /// Its answers to this node that came after their round was over.
     pub late_answers: u64,
 }
@@ -154,6 +157,9 @@ pub struct KnownLeader {
 /// The leader's own lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
+    /// The term that it leads in: the fencing token. While it stands for a higher one it still
+    /// leads in this.
+    pub term: u64,
     /// This node does not lead at or after this moment.
     pub ends_at: Instant,
     /// The send time of the quorum's acknowledgement that it rests on.
@@ -184,6 +190,8 @@ pub struct Counters {
     pub suspicions_refuted: u64,
     /// Suspicions that ended in a death.
     pub suspicions_confirmed: u64,
+    /// Returns of members from the dead that were put off.
+    pub returns_held_off: u64,
     /// Rumours applied to the member table.
     pub updates_applied: u64,
     /// Election messages under a voter's name from a foreign address.
@@ -270,6 +278,15 @@ impl Status {
     #[must_use]
     pub fn lease_left(&self, now: Instant) -> Duration {
         self.lease.map_or(Duration::ZERO, |lease| now.until(lease.ends_at))
+    }
+
+    /// The term of the leader of [`Status::leader_at`]: on the leader itself the fencing token.
+    /// [`Status::term`] may be above it, while somebody stands.
+    #[must_use]
+    pub fn leader_term_at(&self, now: Instant) -> Option<u64> {
+        let own = self.lease.filter(|lease| now < lease.ends_at).map(|lease| lease.term);
+        let followed = self.follows.filter(|known| now < known.valid_until);
+        own.or_else(|| followed.map(|known| known.term))
     }
 
     /// The role at `now`: a leader whose lease has ended is a follower.

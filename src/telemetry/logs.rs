@@ -204,6 +204,13 @@ fn log_member(event: &membership::Event, node: &str) {
         Event::MemberSuspected { member, by } => {
             info!(node, member = member.as_str(), by = by.as_str(), "member suspected");
         }
+        Event::SuspicionConfirmed { member, by } => {
+            info!(node, member = member.as_str(), by = by.as_str(), "suspicion confirmed");
+        }
+        Event::MemberHeldOff { member, length } => {
+            let seconds = length.as_secs_f64();
+            info!(node, member = member.as_str(), seconds, "member held off");
+        }
         Event::MemberRefuted { member, how } => {
             info!(node, member = member.as_str(), how = how.as_str(), "member refuted a suspicion");
         }
@@ -234,7 +241,7 @@ fn log_member(event: &membership::Event, node: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::election::{ElectionCause, Event as Elect};
     use crate::telemetry::fixtures::{NOW, id};
@@ -245,7 +252,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     /// One of each event, with the level that its line must have.
-    fn events() -> Vec<(Event, &'static str)> {
+    pub(crate) fn events() -> Vec<(Event, &'static str)> {
         use membership::Event as Member;
         let (a, b, cause) = (id("peer-1"), id("peer-2"), ElectionCause::NoLeader);
         let address = core::net::SocketAddr::from(([127, 0, 0, 1], 1));
@@ -258,6 +265,11 @@ mod tests {
                     member: a,
                     how: membership::Refutation::Answered,
                 }),
+                "INFO",
+            ),
+            (Event::Member(Member::SuspicionConfirmed { member: a, by: b }), "INFO"),
+            (
+                Event::Member(Member::MemberHeldOff { member: a, length: Duration::from_secs(8) }),
                 "INFO",
             ),
             (Event::Member(Member::MemberDied { member: a, by: b }), "INFO"),
@@ -299,6 +311,15 @@ mod tests {
             (Event::Election(Elect::RecordAdopted { term: 3 }), "INFO"),
             (Event::Election(Elect::VoterSetMismatch { voter: a }), "WARN"),
             (Event::ForeignAddress { voter: a }, "WARN"),
+            (
+                Event::Election(Elect::HandoverEnded {
+                    term: 3,
+                    cause: LossCause::Triggered,
+                    to: Some(a),
+                    outcome: election::HandoverOutcome::Handed,
+                }),
+                "INFO",
+            ),
             (Event::Election(Elect::StoreHealth { works: true }), "INFO"),
             (Event::Election(Elect::StoreHealth { works: false }), "WARN"),
         ]
@@ -317,13 +338,17 @@ mod tests {
         }
     }
 
-    fn lines_of(format: Format, filter: &str) -> Vec<String> {
+    fn all() -> Vec<Event> {
+        events().into_iter().map(|(event, _)| event).collect()
+    }
+
+    fn lines_of(format: Format, filter: &str, events: &[Event]) -> Vec<String> {
         let memory = Memory::default();
         let (writer, guard) = queue(memory.clone());
         let subscriber = subscriber(format, filter, writer).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            for (event, _) in events() {
-                log_event(&event, &Context { node: id("self") });
+            for event in events {
+                log_event(event, &Context { node: id("self") });
             }
         });
         drop(guard);
@@ -331,9 +356,16 @@ mod tests {
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
+    /// The message of the line about an event.
+    pub(crate) fn message_of(event: &Event) -> String {
+        let line = lines_of(Format::Json, "trace", &[*event]).concat();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        line["message"].as_str().unwrap().to_owned()
+    }
+
     #[test]
     fn each_event_is_one_line_of_its_level() {
-        let lines = lines_of(Format::Json, "trace");
+        let lines = lines_of(Format::Json, "trace", &all());
         assert_eq!(lines.len(), events().len());
         for (line, (event, level)) in lines.iter().zip(events()) {
             let line: Value = serde_json::from_str(line).unwrap();
@@ -345,7 +377,7 @@ mod tests {
     /// Invariant 2.
     #[test]
     fn no_name_and_no_number_is_in_a_message() {
-        for line in lines_of(Format::Json, "trace") {
+        for line in lines_of(Format::Json, "trace", &all()) {
             let line: Value = serde_json::from_str(&line).unwrap();
             let message = line["message"].as_str().unwrap();
             assert!(!message.contains("peer") && !message.contains(char::is_numeric), "{message}");
@@ -355,7 +387,7 @@ mod tests {
     #[test]
     fn the_default_filter_hides_what_is_below_info() {
         let hidden = events().iter().filter(|(_, level)| *level == "DEBUG").count();
-        assert_eq!(lines_of(Format::Text, "").len(), events().len() - hidden);
+        assert_eq!(lines_of(Format::Text, "", &all()).len(), events().len() - hidden);
     }
 
     #[test]

@@ -53,7 +53,8 @@ pub(crate) struct Process {
 pub(crate) struct Net {
     pub(crate) now: Instant,
     rng: Rng,
-    config: Config,
+    /// That of processes that start from now on.
+    pub(crate) config: Config,
     pub(crate) processes: Vec<Process>,
     under_way: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Envelope)>,
     sent: u64,
@@ -77,11 +78,6 @@ impl Net {
             boots: 0,
             double: Vec::new(),
         }
-    }
-
-    /// Processes that start from now on have this configuration.
-    pub(crate) fn configure(&mut self, config: Config) {
-        self.config = config;
     }
 
     /// The five voters, started, and an hour of theirs not yet begun.

@@ -6,8 +6,10 @@
 //!
 //! The nodes of a test are named by their part in it: [`Scene::leader`] and [`Scene::others`].
 
+mod gray;
 mod network;
 mod relay;
+mod soak;
 #[expect(dead_code, reason = "tests/daemon uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -23,6 +25,9 @@ use support::{wait_for, within};
 
 /// Long enough that a busy machine costs no leader its lease.
 const TIMING: Timing = Timing { heartbeat_ms: 100, lease_ms: 1_000 };
+
+/// For leaders that cannot spare a single voter: one that is starved for a second costs the lease above.
+const PATIENT: Timing = Timing { heartbeat_ms: 200, lease_ms: 4_000 };
 
 /// What a busy machine may add to any bound.
 const SLACK: Duration = Duration::from_secs(10);
@@ -40,7 +45,11 @@ struct Scene {
 
 impl Scene {
     fn new(voters: usize) -> Option<Self> {
-        let mut scene = Self::on(Network::new(voters)?, voters, TIMING);
+        Self::whole(voters, TIMING)
+    }
+
+    fn whole(voters: usize, timing: Timing) -> Option<Self> {
+        let mut scene = Self::on(Network::new(voters)?, voters, timing);
         scene.cluster.wait_settled();
         (scene.leader, scene.term) = scene.cluster.wait_agreed(&scene.all());
         Some(scene)
@@ -202,10 +211,10 @@ fn in_a_chain_one_of_the_middle_leads() {
 
 #[test]
 fn the_leader_keeps_two_that_are_reached_only_through_others() {
-    let Some(scene) = Scene::new(5) else { return };
+    let Some(scene) = Scene::whole(5, PATIENT) else { return };
     let (a, [b, c, d, e]) = (scene.leader, scene.others());
     scene.network.set(&Links::only(5, &[(a, b), (a, c), (b, c), (b, d), (c, e)]));
-    scene.steady(a, 4);
+    scene.steady(a, 2);
     // They hear of it through b and c.
     assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, a);
     scene.ends_unchanged();
@@ -224,13 +233,13 @@ fn a_leader_that_is_reached_only_through_another_is_replaced() {
 
 #[test]
 fn of_three_two_that_cannot_see_each_other_disturb_nobody() {
-    let Some(scene) = Scene::new(3) else { return };
+    let Some(scene) = Scene::whole(3, PATIENT) else { return };
     let (a, [b, c]) = (scene.leader, scene.others());
     scene.network.set(&Links::only(3, &[(a, b), (b, c)]));
-    scene.steady(a, 4);
+    scene.steady(a, 1);
     assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, a);
     scene.network.set(&Links::only(3, &[(a, b), (a, c)]));
-    scene.steady(a, 4);
+    scene.steady(a, 1);
     assert_eq!(scene.cluster.wait_agreed(&scene.all()).0, a);
     scene.ends_unchanged();
 }

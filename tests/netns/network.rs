@@ -29,12 +29,14 @@ pub struct Links {
     /// (hears, sends)
     cut: BTreeSet<(usize, usize)>,
     loss_percent: u8,
+    /// Of what this host sends, so many of a hundred are lost.
+    muffled: Option<(usize, u8)>,
 }
 
 impl Links {
     /// Everybody hears everybody.
     pub const fn whole(hosts: usize) -> Self {
-        Self { hosts, cut: BTreeSet::new(), loss_percent: 0 }
+        Self { hosts, cut: BTreeSet::new(), loss_percent: 0, muffled: None }
     }
 
     /// Only these pairs hear each other.
@@ -61,6 +63,12 @@ impl Links {
     /// The links, with so many of a hundred datagrams lost on each.
     pub const fn lossy(mut self, percent: u8) -> Self {
         self.loss_percent = percent;
+        self
+    }
+
+    /// The links, with so many of a hundred datagrams lost that `host` sends.
+    pub const fn muffled(mut self, host: usize, percent: u8) -> Self {
+        self.muffled = Some((host, percent));
         self
     }
 }
@@ -125,6 +133,9 @@ impl Network {
             };
             for &(_, sends) in links.cut.iter().filter(|cut| cut.0 == hears) {
                 add(&format!("ip saddr {} drop", address(sends)));
+            }
+            if let Some((sends, percent)) = links.muffled.filter(|muffled| muffled.0 != hears) {
+                add(&format!("ip saddr {} numgen random mod 100 < {percent} drop", address(sends)));
             }
             if links.loss_percent > 0 {
                 add(&format!("iif eth0 numgen random mod 100 < {} drop", links.loss_percent));

@@ -189,8 +189,7 @@ impl World {
                 // that is repeated after the record has gone on was compared when it first left.
                 if let Some(record) = disk.filter(|record| record.term <= m.term) {
                     let candidate = (self.hosts[to].id, record.nonce);
-                    let result =
-                        self.checkers.terms.voted(self.now, from, m.term, candidate, disk);
+                    let result = self.checkers.terms.voted(self.now, from, m.term, candidate, disk);
                     self.check(result);
                 }
             }

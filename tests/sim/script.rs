@@ -197,7 +197,8 @@ fn crash(world: &mut World, names: &[&str], ending: Ending) {
 fn expect(world: &World, words: &[&str]) {
     let led = world.checkers.leases.leader(world.now);
     let transcript = world.transcript.as_ref().expect("a scenario has a transcript");
-    let said = led.map(|(host, held)| (world.hosts[host].name.as_str(), transcript.term(held.term)));
+    let said =
+        led.map(|(host, held)| (world.hosts[host].name.as_str(), transcript.term(held.term)));
     let expected = match words {
         ["nobody", "leads"] => None,
         [name, "leads", "term", term] => Some((*name, term.parse().expect("a term"))),

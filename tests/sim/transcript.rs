@@ -60,9 +60,11 @@ impl Transcript {
             return;
         }
         self.last.insert(host.to_owned(), text.clone());
-        let recent = self.lines.iter_mut().rev().take_while(|line| {
-            !line.hosts.is_empty() && at - line.at <= TOGETHER
-        });
+        let recent = self
+            .lines
+            .iter_mut()
+            .rev()
+            .take_while(|line| !line.hosts.is_empty() && at - line.at <= TOGETHER);
         for line in recent {
             if line.text == text && !line.hosts.iter().any(|other| other == host) {
                 line.hosts.push(host.to_owned());
@@ -179,7 +181,9 @@ fn refusal(why: &Refusal) -> String {
         Refusal::Promised { free_in_us } => {
             format!("it has promised another for {} ms more", left(free_in_us))
         }
-        Refusal::Abstaining { free_in_us } => format!("it abstains for {} ms more", left(free_in_us)),
+        Refusal::Abstaining { free_in_us } => {
+            format!("it abstains for {} ms more", left(free_in_us))
+        }
         Refusal::Empty => "its store is empty".to_owned(),
         Refusal::Store => "its store fails".to_owned(),
         Refusal::LeaderAlive { .. } => "it hears a leader".to_owned(),
@@ -196,6 +200,8 @@ fn of_member(id: NodeId, event: &membership::Event) -> Option<String> {
         Event::NameInConflict { member, .. } => Some(format!("sees two processes of {member}")),
         Event::NameTaken { .. } => Some("is told that its name is taken, and ends".to_owned()),
         Event::MemberSuspected { .. }
+        | Event::SuspicionConfirmed { .. }
+        | Event::MemberHeldOff { .. }
         | Event::MemberDied { .. }
         | Event::MemberJoined { .. }
         | Event::MemberRefuted { .. }

@@ -164,7 +164,7 @@ impl World {
             let Some(boot) = self.boots[other] else { continue };
             let name = self.hosts[other].id;
             match status.member(name) {
-                Some(member) if member.account.held_off => {}
+                Some(member) if member.account.held_off_until.is_some() => {}
                 Some(member)
                     if member.health.is_reachable() && member.sequence == Some(boot.sequence) => {}
                 member => {
@@ -375,7 +375,8 @@ impl World {
             None => self.has_led(leader, term),
         };
         if !led {
-            let what = format!("host {host} tells that {leader} leads term {term}, which it did not");
+            let what =
+                format!("host {host} tells that {leader} leads term {term}, which it did not");
             self.check(Err(Violation { at: self.now, rule: "I10", what }));
         }
     }
@@ -405,6 +406,8 @@ impl World {
                 Path::NameTaken
             }
             Event::MemberJoined { .. }
+            | Event::SuspicionConfirmed { .. }
+            | Event::MemberHeldOff { .. }
             | Event::MemberLeft { .. }
             | Event::MemberRestarted { .. }
             | Event::AddressRefused { .. } => return,

@@ -5,7 +5,7 @@
 use core::fmt::Write as _;
 use core::time::Duration;
 use ringrift_p2p::config::{Surroundings, promise_file};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -125,6 +125,11 @@ impl Cluster {
         &self.hosts[node].net
     }
 
+    /// The address of `node` in the configuration.
+    pub fn address(&self, node: usize) -> Ipv4Addr {
+        self.hosts[node].address
+    }
+
     /// Where `node` answers HTTP.
     pub fn http(&self, node: usize) -> SocketAddr {
         self.hosts[node].http
@@ -146,6 +151,26 @@ impl Cluster {
     pub fn start(&mut self, node: usize) {
         let process = Process::start(self.command(node), self.dir.path(), NAMES[node]);
         self.nodes[node] = Some(process);
+    }
+
+    /// The command that runs `node` under a guardian.
+    pub fn guarded_command(&self, node: usize) -> std::process::Command {
+        let mut command = self.command(node);
+        command.arg("--guardian");
+        command
+    }
+
+    /// Starts `node` with this command.
+    pub fn start_as(&mut self, node: usize, command: std::process::Command) {
+        let process = Process::start(command, self.dir.path(), NAMES[node]);
+        self.nodes[node] = Some(process);
+    }
+
+    /// Sends the node's own process, which a guardian watches, a signal.
+    #[track_caller]
+    pub fn signal_node(&self, node: usize, signal: Signal) {
+        let pid = i32::try_from(self.status(node).number("pid")).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), signal).expect("it runs");
     }
 
     /// Starts every node.
@@ -210,6 +235,17 @@ impl Cluster {
         let text = self.ask(node, "GET", "/metrics").expect("an answer of /metrics").body;
         let samples = text.lines().filter(|line| line.starts_with(name));
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// How often the loop of `node` was late by more than a tenth of a second; 0 if it does not answer.
+    pub fn late_loops(&self, node: usize) -> u64 {
+        let text = self.ask(node, "GET", "/metrics").map(|answer| answer.body).unwrap_or_default();
+        let count = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        let all = count("ringrift_p2p_loop_delay_seconds_count ");
+        all - count("ringrift_p2p_loop_delay_seconds_bucket{le=\"0.1\"} ").min(all)
     }
 
     /// Whom all of `nodes` call leader in one and the same term, the leader included.
@@ -288,7 +324,8 @@ impl Cluster {
                 .try_status(node)
                 .map(|status| keys.map(|key| format!("{key} {}", status.0[key])).join(", "));
             let said = said.as_deref().unwrap_or("no answer");
-            let _infallible = writeln!(text, "{node} {name}: {said}");
+            let late = self.late_loops(node);
+            let _infallible = writeln!(text, "{node} {name}: {said}, loop late {late} times");
         }
         text
     }
@@ -332,6 +369,8 @@ fn yaml(timing: Timing, hosts: &[Host], dir: &Path) -> String {
     add(format!("election:\n  heartbeat_interval: {heartbeat_ms}ms\n  lease: {lease_ms}ms"));
     add(format!("  peer_timeout: {}ms", lease_ms.max(2_000)));
     add(format!("  election_timeout: {}ms", lease_ms.clamp(500, 30_000)));
+    // A slow test is no takeover's time.
+    add(String::from("  takeover_after: 3600"));
     add(String::from("hosts:"));
     for &node in &listed {
         add(format!("  {}:\n    tailscale_ip: {}", NAMES[node], hosts[node].address));

@@ -238,7 +238,7 @@ fn a_voter_with_another_list_is_no_silent_minority() {
     }
     let mut other = other;
     other.voters_version = 7;
-    net.configure(other);
+    net.config = other;
     for n in 3..=4 {
         net.start(&format!("v{n}"), at(&format!("10.0.0.{n}:8770")), None);
     }
@@ -276,4 +276,24 @@ fn the_history_says_how_each_lead_ended() {
     let won = past.iter().find(|past| past.winner == Some(id("v2"))).expect("the one that it won");
     assert_eq!(won.cause, "handed_over");
     assert_eq!(won.votes.len(), 5);
+}
+
+#[test]
+fn a_target_whose_voters_abstain_is_not_ready_and_the_leader_stays() {
+    let mut net = led("", 18);
+    let term = status(&net, 0).term;
+    for voter in [2, 3, 4] {
+        let record = net.processes[voter].record;
+        net.kill(voter);
+        let name = format!("v{}", voter + 1);
+        net.start(&name, at(&format!("10.0.0.{}:8770", voter + 1)), record);
+    }
+    net.run(SECOND * 2);
+    net.command(0, Command::Transfer { to: id("v2") });
+    net.run(SECOND);
+    assert_eq!((net.leaders(), status(&net, 0).term), (vec![0], term), "nobody would vote yet");
+    net.run(LEASE * 2);
+    net.command(0, Command::Transfer { to: id("v2") });
+    net.run(SECOND);
+    assert_eq!(net.leaders(), [1]);
 }

@@ -1,3 +1,5 @@
+//! The lead moves between several machines under virtual time, and what an operator is told.
+
 use super::super::lab::{FSYNC, H, LATENCY, LEASE, Lab, id};
 use super::*;
 use ringrift_wire::Message;
@@ -63,7 +65,7 @@ fn nothing_changes_before_somebody_is_ready() {
     assert!(!lab.has_sent(|it| matches!(it, Message::Release(_) | Message::Go(_))));
     lab.run(LEASE * 2);
     assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term), "no term was raised");
-    assert!(lab.machines.values().all(|machine| machine.own_priority(lab.now).last == false));
+    assert!(!lab.machines.values().any(|machine| machine.own_priority(lab.now).last));
 }
 
 #[test]
@@ -338,4 +340,36 @@ fn a_failed_re_elections_term_is_released_with_the_lead() {
     lab.with(id("a"), Machine::halt);
     let stood = |it: &Message| matches!(it, Message::Release(release) if release.term > term);
     assert!(lab.has_sent(stood));
+}
+
+#[test]
+fn whoever_was_not_ready_canvasses_before_it_stands() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let machine = &lab.machines[&id("a")];
+    let (nonce, set, term) = (machine.setup.boot.nonce, machine.setup.set.tag(), lab.term());
+    lab.loses = |_, _, message| matches!(message, Message::Release(_));
+    lab.with(id("a"), Machine::halt);
+    lab.loses = |_, _, _| false;
+    lab.sent.clear();
+    let go = Message::Go(Go { set, term, successor: id("b"), takeover: false });
+    lab.with(id("b"), |machine, now| machine.on_message(now, id("a"), nonce, &go));
+    lab.run(LEASE * 2);
+    let tries = |(_, from, _, message): &&(Instant, NodeId, NodeId, Message)| {
+        *from == id("b") && matches!(message, Message::Canvass(_) | Message::Election(_))
+    };
+    let first = lab.sent.iter().find(tries).expect("it tries");
+    assert!(matches!(first.3, Message::Canvass(_)), "{:?}", first.3);
+}
+
+#[test]
+fn others_leave_the_successor_its_start() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.sent.clear();
+    lab.with(id("a"), |machine, now| machine.transfer(now, 1, id("e")));
+    lab.wait_moved("a");
+    let canvassed = |(_, from, _, message): &(Instant, NodeId, NodeId, Message)| {
+        *from != id("e") && matches!(message, Message::Canvass(_))
+    };
+    assert!(!lab.sent.iter().any(canvassed));
+    assert_eq!(lab.leader(), Some(id("e")));
 }

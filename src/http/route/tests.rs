@@ -25,7 +25,7 @@ fn get_at(status: &Status, uri: &str, now: crate::time::Instant) -> Answer {
     let facts = facts_of(status);
     match wish(&head(Method::GET, uri, &[]), ends(), &facts) {
         Ok(Wish::Tell(page)) => tell(page, &present_at(status, &facts, now), &numbers(status)),
-        Ok(Wish::Act(deed)) => panic!("{uri} does {deed:?}"),
+        Ok(asked) => panic!("{uri} asks for {asked:?}"),
         Err(answer) => answer,
     }
 }
@@ -86,7 +86,7 @@ fn status_has_every_field_in_order_and_of_its_type() {
         election_state =leading|=electing|=following|=waiting, election_count int,
         leader_changes int, version str, uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
-        config_version {{}}, network {{}}, partition {{}}, warnings []"
+        config_version {{}}, network {{}}, partition {{}}, gossip {{}}, warnings []"
     );
     let voter = format!(
         "alive bool, is_self bool, address str, state {STATE}, priority int,
@@ -194,7 +194,7 @@ fn members_lists_the_table_and_this_node_first() {
         "node_id str, is_self bool, state {STATE}, since_seconds float, boot_sequence int|null,
         incarnation int, address str|null, rtt_ms float|null, packet_loss_rate float,
         last_seen_seconds float|null, suspected_by [id], suspicion {{}}|null,
-        declared_dead_by str|null, last_refutation {{}}|null, held_off bool, probes {{}}|null,
+        declared_dead_by str|null, last_refutation {{}}|null, held_off bool, held_off_seconds_left float|null, probes {{}}|null,
         conflict str|null, address_refused str|null"
     );
     for status in fixtures::all() {
@@ -216,6 +216,8 @@ fn members_says_who_suspected_whom_who_confirmed_it_and_how_it_was_refuted() {
     let account = &mut status.members[0].account;
     account.accusers = vec![(a, status.taken_at), (b, status.taken_at)];
     account.refuted = Some((status.taken_at, Refutation::Incarnation));
+    account.refuted_accusers = vec![b];
+    account.held_off_until = Some(NOW + Duration::from_secs(8));
     let heard = Heard { round_trip: Duration::from_millis(2), loss: 50 };
     let hears = vec![(a, Some(heard)), (b, None)];
     status.hearing = vec![HearingRow { by: status.node, told_at: status.taken_at, hears }];
@@ -224,6 +226,9 @@ fn members_says_who_suspected_whom_who_confirmed_it_and_how_it_was_refuted() {
     assert_eq!(member["suspicion"]["by"], a.as_str());
     assert_eq!(member["suspicion"]["confirmed_by"][0]["by"], b.as_str());
     assert_eq!(member["last_refutation"]["how"], "incarnation");
+    assert_eq!(member["last_refutation"]["accused_by"][0], b.as_str());
+    assert_eq!(member["held_off"], true);
+    assert_eq!(member["held_off_seconds_left"], 8.0);
     let hears = &body["voters_hear"][status.node.as_str()]["hears"];
     assert_eq!(hears[a.as_str()]["rtt_ms_below"], 2.0);
     assert!(hears[b.as_str()].is_null());
@@ -273,7 +278,26 @@ fn leader_answers_200_with_term_and_lease_only_on_the_leader() {
         let known = code == "NOT_LEADER";
         assert_eq!(body["leader_id"] == "nebius-backbone-1", known);
         assert_eq!(body["address"] == "100.64.0.1:8770", known);
+        let header = answer.headers.get("x-leader-address").map(|it| it.as_bytes());
+        assert_eq!(header, known.then_some(&b"100.64.0.1:8770"[..]));
+        let header = answer.headers.get("x-leader-id").map(|it| it.as_bytes());
+        assert_eq!(header, known.then_some(&b"nebius-backbone-1"[..]));
     }
+}
+
+/// A leader that stands for a higher term holds the token of the old one until it has won: should
+/// another win that term, two would hold one token.
+#[test]
+fn the_token_of_a_leader_that_stands_again_is_the_term_it_leads_in() {
+    let mut status = fixtures::leader();
+    status.term = 8;
+    let answer = get(&status, "/leader");
+    assert_eq!(answer.headers["x-leader-term"], "7");
+    assert_eq!(json(&answer)["term"], 7);
+    // Likewise what a follower says of the leader.
+    let mut status = fixtures::follower();
+    status.term = 8;
+    assert_eq!(json(&get(&status, "/leader"))["term"], 7);
 }
 
 #[test]
@@ -424,7 +448,7 @@ fn a_wrong_method_is_405_with_allow() {
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{uri}");
             assert_eq!(answer.headers[header::ALLOW], "POST");
         }
-        assert!(matches!(judge(Method::POST, uri), Ok(Wish::Act(_))));
+        assert!(matches!(judge(Method::POST, uri), Ok(Wish::Act(_))), "{uri}");
     }
 }
 
@@ -444,7 +468,7 @@ fn reading_is_open_to_everybody_and_acting_is_not() {
 #[test]
 fn a_candidate_that_still_leads_is_shown_as_leader() {
     let mut status = fixtures::no_leader();
-    status.lease = Some(Lease { ends_at: NOW + Duration::from_secs(1), renewed_at: NOW });
+    status.lease = Some(Lease { term: 7, ends_at: NOW + Duration::from_secs(1), renewed_at: NOW });
     let body = json(&get(&status, "/status"));
     assert_eq!((&body["role"], &body["is_leader"]), (&"leader".into(), &true.into()));
     assert!(present(&status, &facts_of(&status)).no_leader_reason().is_none());

@@ -99,6 +99,7 @@ fn membership(view: &View<'_>, out: &mut Samples) {
     out.put("ringrift_p2p_suspicions_confirmed_total", confirmed);
     out.put("ringrift_p2p_suspicions_raised_total", counters.suspicions_raised as f64);
     out.put("ringrift_p2p_suspicions_refuted_total", counters.suspicions_refuted as f64);
+    out.put("ringrift_p2p_returns_held_off_total", counters.returns_held_off as f64);
     out.put("ringrift_p2p_local_health", f64::from(view.status.local_health));
     out.put("ringrift_gossip_state_updates", counters.updates_applied as f64);
     out.put("ringrift_p2p_foreign_addresses_total", counters.foreign_addresses as f64);

@@ -52,6 +52,7 @@ pub struct Metrics {
     votes_refused: IntCounterVec,
     handovers: IntCounterVec,
     connections_refused: IntCounter,
+    events: EventCounts,
 }
 
 #[derive(Debug)]
@@ -103,6 +104,15 @@ const REFUSALS: [&str; 9] = [
 /// The word for a refusal in logs, labels and JSON.
 pub use crate::election::refusal_word;
 
+/// What became of readers of `/events`.
+#[derive(Debug)]
+struct EventCounts {
+    readers: AtomicU64,
+    refused: IntCounter,
+    resets: IntCounter,
+    dropped: IntCounter,
+}
+
 impl Metrics {
     /// The numbers of `node` in the cluster of `config`.
     ///
@@ -138,6 +148,12 @@ impl Metrics {
         let votes_granted = builder.single_counter("ringrift_p2p_votes_granted_total")?;
         let connections_refused =
             builder.single_counter("ringrift_p2p_http_connections_refused_total")?;
+        let events = EventCounts {
+            readers: AtomicU64::new(0),
+            refused: builder.single_counter("ringrift_p2p_event_readers_refused_total")?,
+            resets: builder.single_counter("ringrift_p2p_event_resets_total")?,
+            dropped: builder.single_counter("ringrift_p2p_events_dropped_total")?,
+        };
         let (registry, mirrored) = builder.mirror_the_rest()?;
         Ok(Self {
             traffic,
@@ -152,6 +168,7 @@ impl Metrics {
             votes_refused,
             handovers,
             connections_refused,
+            events,
         })
     }
 
@@ -205,6 +222,26 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
+    /// So many clients follow `/events` now.
+    pub fn event_readers(&self, count: usize) {
+        self.events.readers.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// A reader of `/events` was refused because too many were there.
+    pub fn event_reader_refused(&self) {
+        self.events.refused.inc();
+    }
+
+    /// A reader of `/events` had missed events and was told the present state.
+    pub fn event_reader_reset(&self) {
+        self.events.resets.inc();
+    }
+
+    /// So many events did not reach `/events`.
+    pub fn events_dropped(&self, count: u64) {
+        self.events.dropped.inc_by(count);
+    }
+
     /// The text for Prometheus, true at the moment of the view.
     ///
     /// # Errors
@@ -225,6 +262,8 @@ impl Metrics {
         set("ringrift_gossip_messages_received", &[], received as f64)?;
         let dropped = self.log.as_ref().map_or(0, ErrorCounter::dropped_lines);
         set("ringrift_p2p_log_lines_dropped_total", &[], dropped as f64)?;
+        let readers = self.events.readers.load(Ordering::Relaxed);
+        set("ringrift_p2p_event_readers", &[], readers as f64)?;
         for (name, value) in process::samples() {
             set(name, &[], value)?;
         }

@@ -46,12 +46,7 @@ impl Agreement {
     }
 
     /// What the process of a healed host says differs from the truth in that.
-    pub(crate) fn differs(
-        &mut self,
-        now: Nanos,
-        host: usize,
-        what: &str,
-    ) -> Result<(), Violation> {
+    pub(crate) fn differs(&mut self, now: Nanos, host: usize, what: &str) -> Result<(), Violation> {
         self.worst = self.worst.max(now.saturating_sub(self.began));
         if now <= self.due() {
             return Ok(());

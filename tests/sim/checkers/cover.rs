@@ -28,9 +28,9 @@ impl Bound {
 
     /// Whether it stays bound to that process until then.
     pub(crate) fn covers(&self, holder: NodeId, nonce: u64, until: Nanos) -> bool {
-        let promised = self.promised.is_some_and(|(to, of, promised)| {
-            (to, of) == (holder, nonce) && promised >= until
-        });
+        let promised = self
+            .promised
+            .is_some_and(|(to, of, promised)| (to, of) == (holder, nonce) && promised >= until);
         promised || self.abstains_until >= until
     }
 }

@@ -36,7 +36,9 @@ impl Returns {
     ) -> Result<(), Violation> {
         let broken = |what| Err(Violation { at: now, rule: "returns", what });
         if !self.boots.contains(&(member, sequence)) {
-            return broken(format!("host {host} knows {member} by the boot {sequence}, which never was"));
+            return broken(format!(
+                "host {host} knows {member} by the boot {sequence}, which never was"
+            ));
         }
         if left {
             self.left.insert((host, member), sequence);
