@@ -99,8 +99,8 @@ struct Account {
     /// No vote before this.
     abstains_until: Instant,
     stopped_at: Option<Instant>,
-    /// How long the end of its work may take.
-    grace: Duration,
+    /// Until when its work may take to end.
+    work_by: Instant,
     /// It led at this moment before the present input.
     led: bool,
     paths: BTreeSet<&'static str>,
@@ -246,7 +246,6 @@ impl Account {
             led_version: 0,
             drained: false,
         };
-        let grace = params.election.work_grace;
         let mut account = Self {
             node: Node::new(params, restored, now),
             now,
@@ -260,7 +259,7 @@ impl Account {
             released: BTreeSet::new(),
             abstains_until,
             stopped_at: None,
-            grace,
+            work_by: Instant::ZERO,
             led: false,
             paths: BTreeSet::new(),
         };
@@ -714,6 +713,7 @@ impl Account {
                 Some(Output::EndWork { by, .. }) => {
                     let before = by - Duration::from_nanos(1);
                     assert!(self.node.is_leader(before), "work may last to {by}, beyond the lease");
+                    self.work_by = by;
                     self.paths.insert("asked for the end of its work");
                 }
                 Some(Output::Reply { .. }) => {}
@@ -850,7 +850,8 @@ impl Account {
         if let Some(stopped_at) = self.stopped_at {
             // It may look for a successor, for as long as it is woken when it wants to be.
             let late = self.node.poll_timeout().is_some_and(|deadline| deadline.at <= self.now);
-            let soon = self.now.since(stopped_at) < Duration::from_millis(500) + self.grace;
+            let searches = self.now.since(stopped_at) < Duration::from_millis(500);
+            let soon = searches || self.now < self.work_by;
             assert!(soon || late, "it leads after its stop");
         }
         let status = self.node.status(self.now);

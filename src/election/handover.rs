@@ -160,8 +160,8 @@ impl Machine {
                 *by = if cause == LossCause::Stopped { (*by).min(now + STOP_WORK) } else { *by };
                 return;
             }
-            if before.cause == LossCause::Stopped && cause != LossCause::Stopped {
-                // A process that ends leads on for no other reason.
+            if before.cause == LossCause::Stopped {
+                // A process that ends looks for a successor once, and for no other reason.
                 let why = "this process is about to end, and hands the lead over".to_owned();
                 let reply = Reply::Refused { code: "IN_PROGRESS", why };
                 let output = reply_to.map(|number| Output::Reply { number, reply });
