@@ -11,7 +11,7 @@ mod samples;
 use core::hint::black_box;
 use core::time::Duration;
 use report::{Report, Spread, asked_for, setting};
-use ringrift_wire::{DecodeError, Envelope, MAX_DATAGRAM, decode, encode};
+use ringrift_wire::{DecodeError, Envelope, Key, MAX_DATAGRAM, decode, encode, open, seal};
 use samples::{CLUSTER, samples};
 use serde_json::json;
 use std::time::Instant;
@@ -56,7 +56,39 @@ fn main() {
             String::new(),
         ]);
     }
+    sealing(&mut report);
     report.hand_over();
+}
+
+/// What a key adds to a heartbeat, and what a datagram under a wrong key costs.
+fn sealing(report: &mut Report) {
+    let [right, wrong] = [1, 2].map(|byte| Key::new([byte; Key::LEN]));
+    let mut plain = [0; MAX_DATAGRAM];
+    let length = encode(&samples()[0].1, CLUSTER, &mut plain).expect("a sample has bytes");
+    let mut sealed = plain;
+    let whole = seal(&right, 1, &mut sealed, length).expect("there is room");
+    let open_with = |key: &Key| {
+        let mut datagram = sealed;
+        black_box(open([key], CLUSTER, &mut datagram[..whole])).is_ok()
+    };
+    assert!(open_with(&right) && !open_with(&wrong));
+    let spreads = in_turns(vec![
+        Box::new(|| {
+            let mut datagram = plain;
+            let _sealed = black_box(seal(&right, 1, &mut datagram, length));
+        }),
+        Box::new(|| assert!(open_with(&right))),
+        Box::new(|| assert!(!open_with(&wrong))),
+    ]);
+    for (what, spread) in ["seal", "open", "refusal: seal"].into_iter().zip(spreads) {
+        report.line(json!({
+            "what": what, "bytes": whole, "ns_min": spread.min(), "ns_median": spread.median(),
+            "ns_max": spread.max(),
+        }));
+        let shown = format!("{:.0} ({:.1} M/s)", spread.median(), 1e3 / spread.median());
+        let empty = String::new;
+        report.row([what.to_owned(), whole.to_string(), empty(), shown, empty(), empty()]);
+    }
 }
 
 /// Measures one kind; the median of decoding, in nanoseconds.
@@ -142,8 +174,10 @@ fn wrong() -> Vec<(&'static str, Vec<u8>)> {
     };
     DecodeError::ALL
         .into_iter()
-        .map(|error| {
+        .filter_map(|error| {
             let datagram = match error {
+                // What opening finds is measured beside it.
+                DecodeError::Unsealed | DecodeError::Seal | DecodeError::Replayed => return None,
                 DecodeError::TooShort => good[..HEADER - 1].to_vec(),
                 DecodeError::TooLong => vec![0; MAX_DATAGRAM + 1],
                 DecodeError::Magic => changed(&|it| it[0] = 0),
@@ -162,7 +196,7 @@ fn wrong() -> Vec<(&'static str, Vec<u8>)> {
                 DecodeError::Trailing => body(1, &[7, 0, 0, 0, 0, 0, 0]),
                 DecodeError::NotMinimal => body(4, &[0xfb, 7, 0, 1, b'm']),
             };
-            (error.as_str(), datagram)
+            Some((error.as_str(), datagram))
         })
         .collect()
 }

@@ -13,6 +13,7 @@
 //! | [`telemetry`] | events and status -> log lines and Prometheus |
 //! | [`http`] | the port that people, scripts and Prometheus ask |
 //! | [`driver`] | sockets, clocks, files, signals, and the one loop |
+//! | [`client`] | whether the node on this machine leads, for programs beside it |
 //! | [`cli`] | one file per subcommand |
 //!
 //! `membership`, `election` and `node` have no clock, no socket, no file, no log and no hidden
@@ -33,6 +34,7 @@
 //! | a status that still named the dead leader | what is known of a leader ends with its lease, through others too |
 
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod driver;
 pub mod election;
@@ -42,3 +44,8 @@ pub mod node;
 pub mod rng;
 pub mod telemetry;
 pub mod time;
+
+/// The README, whose Rust is compiled with the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -6,6 +6,7 @@
 
 use ringrift_p2p::cli::Exit;
 use ringrift_p2p::http;
+use ringrift_p2p::telemetry::events::NAMES;
 use ringrift_p2p::telemetry::metrics::FAMILIES;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -49,8 +50,22 @@ fn the_readme_lists_every_route_and_no_other() {
 #[test]
 fn the_readme_lists_every_exit_code_and_no_other() {
     let said = column(&text("README.md"), "exit code");
-    let all = [Exit::Success, Exit::Usage, Exit::Unavailable, Exit::Invariant, Exit::VoteStore];
+    let all = [
+        Exit::Success,
+        Exit::Usage,
+        Exit::Unavailable,
+        Exit::Invariant,
+        Exit::VoteStore,
+        Exit::Refused,
+    ];
     assert_eq!(said, all.map(|exit| exit.code().to_string()));
+}
+
+#[test]
+fn the_page_about_events_lists_every_event_and_no_other() {
+    let said: BTreeSet<String> = column(&text("docs/events.md"), "event").into_iter().collect();
+    let told: BTreeSet<String> = NAMES.iter().map(|name| format!("`{name}`")).collect();
+    assert_eq!(said, told);
 }
 
 #[test]

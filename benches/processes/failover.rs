@@ -37,6 +37,7 @@ pub fn run() {
             series(&mut report, Lab::on_loopback(TIMING, false), fault, name, runs);
         }
     }
+    super::guardian::series(&mut report, TIMING, runs);
     if asked_for("link down") {
         match Lab::on_links(TIMING) {
             Some(links) => series(&mut report, links, Fault::LinkDown, "link down", runs),

@@ -57,6 +57,8 @@ pub struct Lab {
     hub: Option<Net>,
     /// The namespace that the bench was started in.
     home: Option<File>,
+    /// Whether nodes are started under a guardian.
+    pub guarded: bool,
 }
 
 impl Lab {
@@ -100,7 +102,7 @@ impl Lab {
         let nodes = hosts.iter().map(|_| None).collect();
         let entered = hosts.iter().any(|host| host.net.is_some());
         let home = entered.then(|| File::open("/proc/thread-self/ns/net").expect("a namespace"));
-        Self { dir, hosts, nodes, hub, home }
+        Self { dir, hosts, nodes, hub, home, guarded: false }
     }
 
     /// How many nodes there are.
@@ -123,6 +125,9 @@ impl Lab {
         command.args(["run", "--promise-in-data-dir", "--node", ALL[node], "--config"]);
         command.arg(self.path("config.yaml")).arg("--data-dir").arg(self.path(ALL[node]));
         command.arg("--die-with-parent").arg(std::process::id().to_string());
+        if self.guarded {
+            command.arg("--guardian");
+        }
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("RINGRIFT_") && text != "RINGRIFT_LOG" {
@@ -138,6 +143,13 @@ impl Lab {
         if self.nodes[node].is_none() {
             self.start(node);
         }
+    }
+
+    /// Changes the configuration of nodes that start from now on.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let path = self.path("config.yaml");
+        let text = fs::read_to_string(&path).expect("a file");
+        fs::write(path, text.replace(from, to)).expect("a file");
     }
 
     /// The process id of a node that was started.

@@ -5,6 +5,8 @@
 
 mod coldstart;
 mod failover;
+mod guardian;
+mod handover;
 mod herd;
 mod idle;
 mod lab;
@@ -44,6 +46,7 @@ pub fn main(name: &str) {
     match name {
         "coldstart" => coldstart::run(),
         "failover" => failover::run(),
+        "handover" => handover::run(),
         "idle" => idle::run(),
         "membership" => membership::run(),
         _ => unreachable!("no bench is called {name}"),

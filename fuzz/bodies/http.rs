@@ -42,6 +42,12 @@ fn start() -> Handle {
             let _ = reply.send(Reply::AlreadyInProgress);
         }
     });
+    let (reloads, mut reloading) = mpsc::channel::<http::ReloadRequest>(1);
+    thread::spawn(move || {
+        while let Some(reply) = reloading.blocking_recv() {
+            let _ = reply.send(Err("no keys".to_owned()));
+        }
+    });
     let metrics = Metrics::new(me, &config, &["ping"], &["magic"], None).expect("metrics");
     let facts = Facts {
         node: me,
@@ -49,7 +55,11 @@ fn start() -> Handle {
         address,
         http_port: 8_770,
         data_dir: PathBuf::from("/"),
+        work: Default::default(),
+        guardian_pid: None,
         warnings: Vec::new(),
+        keys: Arc::default(),
+        token: None,
     };
     let shared = Shared {
         status: Arc::new(ArcSwap::from_pointee(node.status(now))),
@@ -58,9 +68,12 @@ fn start() -> Handle {
         metrics: Arc::new(metrics),
         facts: Arc::new(facts),
         commands,
+        reloads,
     };
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    http::spawn(vec![listener], shared, Limits::default()).expect("a server")
+    // An answer that goes on has no end to wait for.
+    let limits = Limits { readers: 0, ..Limits::default() };
+    http::spawn(vec![listener], shared, http::feed().1, limits).expect("a server")
 }
 
 /// Whatever a client sends is answered with well-formed answers, or with none when it sent no whole

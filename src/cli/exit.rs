@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::config::ConfigErrors;
 use crate::config::identity::IdentityError;
 
-/// Every exit code of the program; the numbers are those of `sysexits.h`.
+/// Every exit code of the program's own; the numbers are those of `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: it did what was asked; a node stopped in good order.
@@ -20,6 +20,10 @@ pub enum Exit {
     Invariant,
     /// 74: the vote store cannot be locked, read or written.
     VoteStore,
+    /// What a guarded node or a command ended with; 128 and the signal that killed it.
+    PassedOn(u8),
+    /// 75: the node refuses what was asked; nothing has changed, and it may be asked again.
+    Refused,
 }
 
 impl Exit {
@@ -32,6 +36,8 @@ impl Exit {
             Self::Unavailable => 69,
             Self::Invariant => 70,
             Self::VoteStore => 74,
+            Self::PassedOn(code) => code,
+            Self::Refused => 75,
         }
     }
 }

@@ -1,15 +1,16 @@
-//! One HTTP GET, for commands that ask a node.
+//! One HTTP request, for commands that ask a node.
 
 use core::time::Duration;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::io;
 use tokio::net::TcpStream;
 
 use crate::config::DEFAULT_PORT;
+use crate::config::token::Token;
 
 /// How long a node may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,11 +60,26 @@ impl Base {
 
 /// Asks for one path and waits for the whole answer, of whatever status.
 pub(super) fn get(base: &Base, path: &str) -> Result<(StatusCode, Bytes), GetError> {
+    request(base, &Method::GET, path, String::new(), None)
+}
+
+/// Likewise with any method, a body of JSON, and a token for nodes that want one.
+pub(super) fn request(
+    base: &Base,
+    method: &Method,
+    path: &str,
+    body: String,
+    token: Option<&Token>,
+) -> Result<(StatusCode, Bytes), GetError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(GetError::Connect)?;
-    runtime.block_on(get_within(TIMEOUT, base, path))
+    // A node may take its time to do what it is asked for.
+    let timeout = if *method == Method::GET { TIMEOUT } else { TIMEOUT * 3 };
+    let answer =
+        async { tokio::time::timeout(timeout, exchange(base, method, path, body, token)).await };
+    runtime.block_on(answer).map_err(|_| GetError::Timeout)?
 }
 
 /// Likewise, within a runtime that runs already, and waits for no longer than `timeout`.
@@ -72,18 +88,31 @@ pub(super) async fn get_within(
     base: &Base,
     path: &str,
 ) -> Result<(StatusCode, Bytes), GetError> {
-    tokio::time::timeout(timeout, exchange(base, path)).await.map_err(|_| GetError::Timeout)?
+    let answer = exchange(base, &Method::GET, path, String::new(), None);
+    tokio::time::timeout(timeout, answer).await.map_err(|_| GetError::Timeout)?
 }
 
-async fn exchange(base: &Base, path: &str) -> Result<(StatusCode, Bytes), GetError> {
+async fn exchange(
+    base: &Base,
+    method: &Method,
+    path: &str,
+    body: String,
+    token: Option<&Token>,
+) -> Result<(StatusCode, Bytes), GetError> {
     let http = |error: hyper::Error| GetError::Http(error.to_string());
     let host = base.host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((host, base.port)).await.map_err(GetError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-    let request = Request::get(path)
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
         .header("host", base.authority())
-        .header("connection", "close")
-        .body(Empty::<Bytes>::new())
+        .header("connection", "close");
+    if let Some(token) = token {
+        request = request.header("authorization", token.to_header());
+    }
+    let request = request
+        .body(Full::new(Bytes::from(body)))
         .map_err(|error| GetError::Url(error.to_string()))?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(http)?;

@@ -5,10 +5,15 @@
 
 pub mod check;
 pub mod cluster;
+pub mod exec;
 pub mod exit;
 mod get;
+pub mod keygen;
+pub mod operator;
 pub mod run;
 pub mod status;
+mod why;
+pub mod work;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -31,12 +36,13 @@ such as 250ms, 1.5s or 2m.
 Exit codes:
    0  done; a node stopped in good order
   64  wrong arguments or a wrong configuration
-  69  an address cannot be bound, or another live process has the node's name; `status`: the node cannot be reached
+  69  an address cannot be bound, or another live process has the node's name; a command that asks a node: it cannot be reached
   70  an invariant was broken: a bug
   74  the vote store cannot be locked, read or written
+  75  the node refuses what an operator asked; nothing has changed
 
 Environment: RINGRIFT_CONFIG, RINGRIFT_NODE_ID, RINGRIFT_LOG (a tracing filter, such as info or \
-ringrift_p2p=debug).";
+ringrift_p2p=debug), RINGRIFT_CLUSTER_AUTH_TOKEN (the token that commands send to a node).";
 
 /// The arguments of the program.
 #[derive(Debug, Parser)]
@@ -53,12 +59,31 @@ pub struct Arguments {
 pub enum Command {
     /// Run one node until it is told to stop (SIGTERM or SIGINT)
     Run(run::RunArgs),
+    /// Run one node, and a command while that node leads and only then
+    Exec(exec::ExecArgs),
     /// Run every voter of a configuration on this machine, as child processes
     Cluster(cluster::ClusterArgs),
     /// Check a configuration and print what it comes to
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Become another program that dies with its parent; for hooks and commands
+    #[command(hide = true)]
+    Work(work::WorkArgs),
+    /// Have the leader hand over to the best voter that is ready
+    StepDown(operator::NodeArgs),
+    /// Have the leader hand over to a named voter
+    Transfer(operator::TransferArgs),
+    /// Have a node refuse to lead until resumed; a leader hands over
+    Drain(operator::NodeArgs),
+    /// Have a drained node lead again when its turn comes
+    Resume(operator::NodeArgs),
+    /// Have a fresh election held
+    Trigger(operator::TriggerArgs),
+    /// Print a new key for sealed gossip (`gossip.key_file`)
+    Keygen,
+    /// Have a node read its key ring again
+    ReloadKeys(operator::NodeArgs),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
@@ -73,13 +98,27 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let done = match arguments.command {
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => return ended(run::run(args)),
+        Command::Exec(args) => return ended(exec::run(args)),
+        Command::Work(args) => return ended(Err(work::become_program(&args))),
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
         Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
+        Command::StepDown(args) => operator::step_down(&args).and_then(|text| print(&text)),
+        Command::Transfer(args) => operator::transfer(&args).and_then(|text| print(&text)),
+        Command::Drain(args) => operator::drain(&args).and_then(|text| print(&text)),
+        Command::Resume(args) => operator::resume(&args).and_then(|text| print(&text)),
+        Command::Trigger(args) => operator::trigger(&args).and_then(|text| print(&text)),
+        Command::ReloadKeys(args) => operator::reload_keys(&args).and_then(|text| print(&text)),
+        Command::Keygen => keygen::run().and_then(|text| print(&text)),
     };
+    ended(done.map(|()| Exit::Success))
+}
+
+/// Prints what went wrong and says how to end.
+fn ended(done: Result<Exit, Failure>) -> Exit {
     match done {
-        Ok(()) => Exit::Success,
+        Ok(exit) => exit,
         Err(failure) => {
             let _ = writeln!(io::stderr(), "error: {failure}");
             failure.exit

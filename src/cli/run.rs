@@ -1,15 +1,19 @@
 //! `run`: one node.
 
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use tracing::debug;
 
 use super::exit::{Exit, Failure};
 use crate::config::identity::{identify, machine_bears};
-use crate::config::{self, Surroundings};
+use crate::config::{self, Surroundings, token};
 use crate::driver;
+use crate::driver::guardian::{self, Link};
 use crate::driver::own::Said;
 use crate::driver::start::{self, Plan};
+use crate::driver::work;
 use crate::telemetry::logs;
 
 /// The arguments of `run`.
@@ -50,6 +54,18 @@ pub struct RunArgs {
     /// Form of the log lines on standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+    /// Run under a guardian: a parent that releases the voters at once when the node is killed
+    ///
+    /// The guardian is this process, and the node its child. When the node dies, the guardian ends what the
+    /// node has started for its leadership, hooks and commands, and frees the voters of their promises, so that another
+    /// leads at once and not after the lease. It never starts the node again; it ends with the node's exit
+    /// code, or 128 and the signal that killed it. SIGTERM, SIGINT and SIGHUP are passed on. When the
+    /// guardian is killed, the node hands over and ends.
+    #[arg(long)]
+    pub guardian: bool,
+    /// This process is a guarded node; for the guardian
+    #[arg(long, hide = true)]
+    pub guarded: bool,
     /// Stop when the process of this id, which must be the parent, ends; for `cluster`
     #[arg(long, value_name = "PID", hide = true)]
     pub die_with_parent: Option<i32>,
@@ -71,19 +87,29 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// See [`Exit`].
-pub fn run(args: RunArgs) -> Result<(), Failure> {
-    if let Some(parent) = args.die_with_parent {
+pub fn run(args: RunArgs) -> Result<Exit, Failure> {
+    run_with(args, None)
+}
+
+/// Runs one node, and a command while it leads.
+pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<Exit, Failure> {
+    // A guarded node ends with its guardian, which ends with the parent.
+    if let Some(parent) = args.die_with_parent.filter(|_| !args.guarded) {
         die_with_parent(parent)?;
+    }
+    if args.guardian && !args.guarded {
+        return guard(args.log_format);
     }
     let around = Surroundings::of_process();
     let loaded = config::open(args.config.as_deref(), &around)?;
     let config = loaded.config;
+    if let Some(problem) = command.as_ref().and_then(|_| config.hooks.grace_fault(&config.election))
+    {
+        let message = format!("{problem}; lower hooks.grace, or raise election.lease");
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let me = identify(args.node.as_deref(), &around, &config, machine_bears)?;
-    let format = match args.log_format {
-        LogFormat::Text => logs::Format::Text,
-        LogFormat::Json => logs::Format::Json,
-    };
-    let guard = logs::init(format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let guard = log_to(args.log_format)?;
     if !loaded.foreign.is_empty() {
         debug!(keys = loaded.foreign.join(", "), "keys of the configuration that are not ours");
     }
@@ -99,9 +125,36 @@ pub fn run(args: RunArgs) -> Result<(), Failure> {
         config::promise_file(&data_dir, me, &around)
     };
     let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    let token =
+        token::find(&around).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let log = Some(guard.error_counter());
-    start::run(Plan { config, me, said: args.address, data_dir, promise_file, warnings, log })?;
-    Ok(())
+    let guardian = args.guarded.then(Link::of_stdin).transpose();
+    let guardian = guardian.map_err(driver::Error::Descriptor)?;
+    let said = args.address;
+    let plan =
+        Plan { config, me, said, data_dir, promise_file, token, warnings, log, command, guardian };
+    Ok(start::run(plan)?.map_or(Exit::Success, Exit::PassedOn))
+}
+
+/// Starts the log lines of this process.
+fn log_to(format: LogFormat) -> Result<logs::Guard, Failure> {
+    let format = match format {
+        LogFormat::Text => logs::Format::Text,
+        LogFormat::Json => logs::Format::Json,
+    };
+    logs::init(format).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+}
+
+/// Runs this very command again, as a guarded node, and watches it to its end.
+fn guard(format: LogFormat) -> Result<Exit, Failure> {
+    let _guard = log_to(format)?;
+    let wrong = |error: io::Error| Failure::new(Exit::Unavailable, format!("no guardian: {error}"));
+    let program = std::env::current_exe().map_err(wrong)?;
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // Behind the name of the subcommand, which comes first.
+    arguments.insert(1.min(arguments.len()), OsString::from("--guarded"));
+    let died = guardian::watch(program, arguments).map_err(wrong)?;
+    Ok(Exit::PassedOn(died.code()))
 }
 
 impl From<driver::Error> for Failure {
@@ -110,6 +163,7 @@ impl From<driver::Error> for Failure {
             driver::Error::Bind(_)
             | driver::Error::Descriptor(_)
             | driver::Error::NameTaken { .. } => Exit::Unavailable,
+            driver::Error::Ring(_) => Exit::Usage,
             driver::Error::Store(_) => Exit::VoteStore,
             driver::Error::Invariant(_) => Exit::Invariant,
         };

@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 
 use super::exit::{Exit, Failure};
 use super::get::{Base, GetError, TIMEOUT, get};
+use super::why;
 
 /// The arguments of `status`.
 #[derive(Debug, Args)]
@@ -24,6 +25,11 @@ pub struct StatusArgs {
     /// Print the node's /status as it is
     #[arg(long)]
     pub json: bool,
+    /// Say why there is no leader, why this node does not lead, and why nobody takes over
+    ///
+    /// Also what each voter last said, and the last ten elections; /election/status has fifty.
+    #[arg(long, conflicts_with = "json")]
+    pub why: bool,
 }
 
 /// The text to print.
@@ -57,12 +63,13 @@ pub fn run(args: &StatusArgs) -> Result<String, Failure> {
         .unwrap_or(Value::Null);
     let mut text = String::new();
     render(&mut text, &status, &election)
+        .and_then(|()| if args.why { why::render(&mut text, &election) } else { Ok(()) })
         .map_err(|error| Failure::new(Exit::Invariant, error.to_string()))?;
     Ok(text)
 }
 
 /// What to tell a person about a node that does not answer.
-fn failure(at: &str, error: &GetError) -> Failure {
+pub(super) fn failure(at: &str, error: &GetError) -> Failure {
     let (exit, message) = match error {
         GetError::Url(problem) => {
             (Exit::Usage, format!("`{at}` is no URL to ask: {problem}; write http://HOST:PORT"))
@@ -196,7 +203,7 @@ fn rank(election: &Value, id: &str) -> Option<Value> {
 }
 
 /// Columns as wide as their widest cell.
-fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) -> fmt::Result {
+pub(super) fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) -> fmt::Result {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -215,7 +222,7 @@ fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) -> fmt::Result 
 
 /// A JSON value in a line of text; what is absent is a dash. Control characters of whoever answered do
 /// not reach the terminal.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::Null => String::from("-"),
         Value::String(text) => text.chars().filter(|c| !c.is_control()).collect(),
@@ -224,7 +231,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Seconds in a form for people: `0.31 s`, `42 s`, `3m 12s`, `2h 5m`, `3d 4h`.
-fn seconds(value: &Value) -> String {
+pub(super) fn seconds(value: &Value) -> String {
     let Some(seconds) = value.as_f64() else { return String::from("-") };
     let whole = seconds as u64;
     match whole {

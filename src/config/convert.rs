@@ -7,19 +7,21 @@ use std::collections::BTreeMap;
 
 use super::address;
 use super::error::{ConfigErrors, Position, Warning};
+use super::hooks;
 use super::raw::{self, Node, Value};
 use super::section::{Faults, Section, nearest, repeated_keys};
 use super::together;
 use super::yaml::{duration_text, fnv1a};
 use super::{
-    Address, Config, DEFAULT_PORT, Election, Host, HostPriority, Http, Loaded, Membership,
+    Address, Config, DEFAULT_PORT, Election, Gossip, Host, HostPriority, Http, Loaded, Membership,
+    Unsealed,
 };
 
 /// The most voters of a cluster. Every election is a round trip with each of them, and every heartbeat
 /// a datagram to each.
 pub const MAX_VOTERS: usize = 31;
 
-const TOP_LEVEL: [&str; 10] = [
+const TOP_LEVEL: [&str; 11] = [
     "cluster",
     "voters",
     "p2p_voters",
@@ -30,6 +32,7 @@ const TOP_LEVEL: [&str; 10] = [
     "http",
     "hosts",
     "data_dir",
+    "hooks",
 ];
 
 const ELECTION: [&str; 8] = [
@@ -78,8 +81,10 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
     let election = election(top.take("election"), &mut faults);
     let http = http("http", top.take("http"), &mut faults);
     let hosts = hosts(top.take("hosts"), &voters, &http, &mut foreign, &mut faults);
-    let membership = membership(top.take("membership"), &election, hosts.len(), &mut faults);
-    gossip(top.take("gossip"), &mut faults);
+    let gossip = gossip(top.take("gossip"), &mut faults);
+    let membership =
+        membership(top.take("membership"), &election, &gossip, hosts.len(), &mut faults);
+    let hooks = hooks::read(top.take("hooks"), &election, &mut faults);
     let data_dir = top.path("data_dir", &mut faults).map(|(path, _)| path);
 
     let mut strangers: Vec<String> = Vec::new();
@@ -108,10 +113,11 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
         voters_version,
         election,
         membership,
-        key_file: None,
+        gossip,
         http,
         hosts,
         data_dir,
+        hooks,
     };
     Ok(Loaded { config, warnings, foreign: strangers })
 }
@@ -244,6 +250,7 @@ fn election(node: Option<&Node>, faults: &mut Faults) -> Election {
 fn membership(
     node: Option<&Node>,
     election: &Election,
+    gossip: &Gossip,
     hosts: usize,
     faults: &mut Faults,
 ) -> Membership {
@@ -251,7 +258,7 @@ fn membership(
     let ms = Duration::from_millis;
     let interval = section.duration("probe_interval", ms(10)..=Duration::from_secs(60), faults);
     let timeout = section.duration("probe_timeout", ms(1)..=Duration::from_secs(30), faults);
-    let open = section.boolean("open", faults).unwrap_or(false);
+    let open = section.boolean("open", faults).unwrap_or(gossip.is_closed());
     let max_members = section.integer("max_members", 1..=100_000, faults);
     section.forbid_rest(&["probe_interval", "probe_timeout", "open", "max_members"], faults);
 
@@ -286,15 +293,26 @@ fn membership(
     Membership { probe_interval, probe_timeout, open, max_members }
 }
 
-/// Gossip: a key must never be configured and then not used.
-fn gossip(node: Option<&Node>, faults: &mut Faults) {
+/// Gossip and its keys.
+fn gossip(node: Option<&Node>, faults: &mut Faults) -> Gossip {
     let section = &mut Section::new("gossip", node, faults);
-    if let Some((_, at)) = section.path("key_file", faults) {
-        let problem = "this version cannot seal gossip and would send it in the clear";
-        let remedy = "remove the key, and run inside Tailscale or a private network";
-        faults.add("gossip.key_file", Some(at), problem, remedy);
+    let key_file = section.path("key_file", faults).map(|(path, _)| path);
+    let said = section.text("unsealed", faults);
+    let unsealed = said.and_then(|(text, at)| {
+        let found = Unsealed::ALL.into_iter().find(|choice| choice.as_str() == text);
+        if found.is_none() {
+            let remedy = "write send, accept or refuse";
+            faults.add("gossip.unsealed", Some(at), format!("`{text}` is no choice"), remedy);
+        }
+        found
+    });
+    if let (None, Some((_, at))) = (&key_file, said) {
+        let problem = "without a key every datagram is unsealed";
+        let remedy = "remove it, or name a `key_file` beside it";
+        faults.add("gossip.unsealed", Some(at), problem, remedy);
     }
-    section.forbid_rest(&["key_file"], faults);
+    section.forbid_rest(&["key_file", "unsealed"], faults);
+    Gossip { key_file, unsealed: unsealed.unwrap_or_default() }
 }
 
 /// An HTTP server.

@@ -18,7 +18,7 @@ pub const MAX_FILE_BYTES: u64 = 8 << 20;
 const PLACES: [&str; 2] = ["config/distributed_hosts.yaml", "/etc/ringrift/distributed_hosts.yaml"];
 
 /// What the process finds around it. Read once; everything else here is a function of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// `RINGRIFT_CONFIG`.
     pub config: Option<PathBuf>,
@@ -36,6 +36,10 @@ pub struct Surroundings {
     pub state_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
+    /// `RINGRIFT_CLUSTER_AUTH_TOKEN`; a secret.
+    pub token: Option<String>,
+    /// `RINGRIFT_CLUSTER_AUTH_TOKEN_FILE`.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Surroundings {
@@ -55,6 +59,8 @@ impl Surroundings {
             home: absolute("HOME"),
             state_home: absolute("XDG_STATE_HOME"),
             runtime_dir: absolute("XDG_RUNTIME_DIR"),
+            token: text("RINGRIFT_CLUSTER_AUTH_TOKEN"),
+            token_file: path("RINGRIFT_CLUSTER_AUTH_TOKEN_FILE"),
         }
     }
 }

@@ -18,12 +18,14 @@ mod address;
 mod convert;
 mod error;
 mod file;
+mod hooks;
 pub mod identity;
 mod loopback;
 mod params;
 mod raw;
 mod section;
 mod together;
+pub mod token;
 mod yaml;
 
 use core::net::IpAddr;
@@ -35,6 +37,7 @@ use std::path::PathBuf;
 pub use convert::{MAX_VOTERS, parse};
 pub use error::{ConfigError, ConfigErrors, Position, Warning};
 pub use file::{MAX_FILE_BYTES, Surroundings, data_dir, find, load, open, promise_file};
+pub use hooks::Hooks;
 pub use loopback::{Layout, loopback, on_loopback};
 pub use params::{Derived, derived, node_params, places};
 
@@ -69,8 +72,8 @@ pub struct Config {
     pub election: Election,
     /// Membership timings and bounds.
     pub membership: Membership,
-    /// Key ring of sealed gossip.
-    pub key_file: Option<PathBuf>,
+    /// Sealed gossip.
+    pub gossip: Gossip,
     /// HTTP server of a host that does not say otherwise.
     pub http: Http,
     /// Every host of the file, voters included: a voter without an entry has its own name as
@@ -79,6 +82,53 @@ pub struct Config {
     /// Folder that holds the state folder of each node (`<data_dir>/<id>`); `None` for the default of
     /// the user. See [`data_dir`].
     pub data_dir: Option<PathBuf>,
+    /// What a node runs when the lead comes, goes or changes.
+    pub hooks: Hooks,
+}
+
+/// How gossip is sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gossip {
+    /// The key ring; `None` sends everything in the clear.
+    pub key_file: Option<PathBuf>,
+    /// What becomes of datagrams in the clear; of no meaning without a key ring.
+    pub unsealed: Unsealed,
+}
+
+impl Gossip {
+    /// Whether nothing is taken from those that have no key.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.key_file.is_some() && self.unsealed == Unsealed::Refuse
+    }
+}
+
+/// What a node with a key ring does with datagrams in the clear: the steps by which a running cluster
+/// begins to seal, each on every node before the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsealed {
+    /// Sends them, and takes both kinds: first, so that every node can open sealed ones.
+    Send,
+    /// Sends sealed ones, and takes both kinds.
+    Accept,
+    /// Sends and takes sealed ones only.
+    #[default]
+    Refuse,
+}
+
+impl Unsealed {
+    /// Every choice, in the order of the steps.
+    pub const ALL: [Self; 3] = [Self::Send, Self::Accept, Self::Refuse];
+
+    /// The word for configuration, logs and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Accept => "accept",
+            Self::Refuse => "refuse",
+        }
+    }
 }
 
 /// Election timings.

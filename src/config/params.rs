@@ -6,7 +6,7 @@ use ringrift_wire::{Boot, NodeId};
 use std::collections::BTreeMap;
 
 use super::{Address, Config, HostPriority};
-use crate::election::{self, Place, VoterSet};
+use crate::election::{self, Hysteresis, Place, VoterSet};
 use crate::{membership, node};
 
 /// The parameters of the node `me`, which takes datagrams at `address`. A peer whose address is a name
@@ -42,6 +42,12 @@ pub fn node_params(
             lease: election.lease,
             election_timeout: election.election_timeout,
             clock_drift_ppm: election.clock_drift_ppm,
+            work_grace: if config.hooks.work() { config.hooks.grace } else { Duration::ZERO },
+            hysteresis: Hysteresis {
+                takeover_after: election.takeover_after,
+                takeover_every: election.takeover_every,
+                block_after_step_down: election.block_after_step_down,
+            },
             places: places(config),
         },
         membership: membership::Params {

@@ -55,14 +55,18 @@ impl Config {
         table.insert("open".to_owned(), json!(membership.open));
         table.insert("max_members".to_owned(), json!(membership.max_members));
         put("membership", Value::Object(table));
-        if let Some(path) = &self.key_file {
-            put("gossip", json!({ "key_file": path }));
+        if let Some(path) = &self.gossip.key_file {
+            let unsealed = self.gossip.unsealed.as_str();
+            put("gossip", json!({ "key_file": path, "unsealed": unsealed }));
         }
         if let Some(http) = http(self.http.port, self.http.bind) {
             put("http", http);
         }
         if let Some(path) = &self.data_dir {
             put("data_dir", json!(path));
+        }
+        if let Some(hooks) = self.hooks.to_value(election) {
+            put("hooks", hooks);
         }
         let hosts = self.hosts.iter().map(|(id, host)| (id.to_string(), host.to_value(&self.http)));
         put("hosts", Value::Object(hosts.collect()));

@@ -10,15 +10,19 @@
 //!    is longer, but in time for a renewed lease to be seen before the last one seen ends; the last
 //!    change is always seen. One status that took long, because the process was stopped or starved
 //!    meanwhile, makes none of them late.
-//! 4. Queues are bounded: what the storage thread has no room for is answered as failed, a command
+//! 4. Events are told in their order, without waiting, and the published status says how many of them
+//!    it includes.
+//! 5. Queues are bounded: what the storage thread has no room for is answered as failed, a command
 //!    beyond [`MAX_COMMANDS`] is refused.
+
+mod guarded;
+mod kinds;
+mod working;
 
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
-use ringrift_wire::{
-    Boot, DecodeError, Envelope, Kind, MAX_DATAGRAM, Message, NodeId, decode, encode,
-};
+use ringrift_wire::{Boot, Envelope, MAX_DATAGRAM, Message, NodeId, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -29,14 +33,23 @@ use tracing::{debug, error, trace, warn};
 use super::Error;
 use super::clock::Clock;
 use super::peers::Names;
+use super::sealing::Sealing;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
+use super::work::{Step, Work};
 use crate::election::Event as Elect;
+use crate::http;
 use crate::membership;
-use crate::node::{Command, Deadline, Event, Input, Node, Output, Persisted, Reply, Status};
+use crate::node::{
+    Command, Deadline, Event, Farewell, Input, Node, Output, Persisted, Reply, Status,
+};
 use crate::telemetry::Metrics;
+use crate::telemetry::events::is_told;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
+use guarded::Guarded;
+use kinds::{is_election, kind_index, reason_index};
+pub use kinds::{kind_words, reason_words};
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(10);
@@ -62,6 +75,21 @@ pub trait Machine {
 
     /// What it says of itself.
     fn status(&self, now: Instant) -> Status;
+
+    /// What is to be said of it once its process has died.
+    fn farewell(&self) -> Option<Farewell> {
+        None
+    }
+
+    /// The end of its lease; `None` when it does not lead.
+    fn lease_end(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Whether, told to stop, it has said its last word.
+    fn has_left(&self) -> bool {
+        true
+    }
 }
 
 impl Machine for Node {
@@ -79,6 +107,18 @@ impl Machine for Node {
 
     fn status(&self, now: Instant) -> Status {
         Self::status(self, now)
+    }
+
+    fn farewell(&self) -> Option<Farewell> {
+        Self::farewell(self)
+    }
+
+    fn lease_end(&self) -> Option<Instant> {
+        Self::lease_end(self)
+    }
+
+    fn has_left(&self) -> bool {
+        Self::has_left(self)
     }
 }
 
@@ -115,10 +155,14 @@ pub struct Outside {
     pub status: Arc<ArcSwap<Status>>,
     /// What Prometheus shows.
     pub metrics: Arc<Metrics>,
+    /// What HTTP shows of the work of a leader.
+    pub work: Arc<ArcSwap<http::Work>>,
     /// The way to the storage thread.
     pub storage: SyncSender<worker::Request>,
     /// The names of peers that are looked up.
     pub names: Names,
+    /// What `GET /events` tells.
+    pub events: http::Feed,
 }
 
 /// One machine and its surroundings.
@@ -128,6 +172,7 @@ pub struct Engine<M, S, C> {
     clock: C,
     speaker: Speaker,
     outside: Outside,
+    sealing: Sealing,
     buffer: [u8; MAX_DATAGRAM],
     replies: BTreeMap<u64, oneshot::Sender<Reply>>,
     commands: u64,
@@ -135,6 +180,10 @@ pub struct Engine<M, S, C> {
     refused: VecDeque<Persisted>,
     /// Writes whose answer has not come.
     writing: usize,
+    /// What is run while this node leads.
+    work: Option<Work>,
+    /// What the work asks for, and was not done yet.
+    steps: VecDeque<Step>,
     /// Nothing was published since the last change.
     dirty: bool,
     publish_after: Instant,
@@ -143,6 +192,8 @@ pub struct Engine<M, S, C> {
     stopping_since: Option<Instant>,
     /// Why there is no going on.
     end: Option<Error>,
+    /// What the guardian, if there is one, is told.
+    guarded: Option<Guarded>,
 }
 
 impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
@@ -154,17 +205,26 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             clock,
             speaker,
             outside,
+            sealing: Sealing::default(),
             buffer: [0; MAX_DATAGRAM],
             replies: BTreeMap::new(),
             commands: 0,
             refused: VecDeque::new(),
             writing: 0,
+            work: None,
+            steps: VecDeque::new(),
             dirty: true,
             publish_after: Instant::ZERO,
             publish_cost: Duration::ZERO,
             stopping_since: None,
             end: None,
+            guarded: None,
         }
+    }
+
+    /// The sealing of datagrams; without a key until it is given one.
+    pub const fn sealing(&mut self) -> &mut Sealing {
+        &mut self.sealing
     }
 
     /// What is due: the machine's deadline, answers of a full queue, the status. Once a turn.
@@ -182,9 +242,10 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 self.feed(Input::Persisted(persisted));
             }
         }
+        self.tend();
         let now = self.clock.now();
         if self.dirty && self.publish_after <= now {
-            self.publish(now);
+            self.publish(now, 0);
         }
     }
 
@@ -194,8 +255,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let machine = self.machine.poll_timeout().map(|deadline| deadline.at);
         let publish = self.dirty.then_some(self.publish_after);
         let refused = (!self.refused.is_empty()).then_some(Instant::ZERO);
-        let stop = self.stopping_since.map(|since| since + STOP_GRACE);
-        [machine, publish, refused, stop].into_iter().flatten().min()
+        let stop = self.stopping_since.map(|since| since + self.stop_grace());
+        let thin = self.work.as_ref().and_then(|it| it.next_deadline(self.machine.lease_end()));
+        [machine, publish, refused, stop, thin].into_iter().flatten().min()
     }
 
     /// Takes a batch of received datagrams; elections and heartbeats first.
@@ -206,11 +268,11 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
     }
 
-    /// Decodes a datagram, or counts why it is none.
+    /// Decodes a datagram, or counts why it is none. The buffer holds nothing of use afterwards.
     #[must_use]
-    pub fn decode(&self, datagram: &[u8], from: SocketAddr) -> Option<Envelope> {
+    pub fn decode(&mut self, datagram: &mut [u8], from: SocketAddr) -> Option<Envelope> {
         let traffic = &self.outside.metrics.traffic;
-        match decode(datagram, self.speaker.cluster_tag) {
+        match self.sealing.read(datagram, self.speaker.cluster_tag) {
             Ok(envelope) => {
                 traffic.received(kind_index(envelope.message.kind()), datagram.len());
                 trace!(%from, kind = envelope.message.kind().as_str(), "received");
@@ -267,9 +329,15 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.stopping_since.is_some_and(|since| {
-            let waiting = self.writing > 0 || !self.refused.is_empty();
-            !waiting || self.clock.now().since(since) >= STOP_GRACE
+            let works = self.work.as_ref().is_some_and(Work::is_busy) || !self.machine.has_left();
+            let waiting = self.writing > 0 || !self.refused.is_empty() || works;
+            !waiting || self.clock.now().since(since) >= self.stop_grace()
         })
+    }
+
+    /// How long stopping may take: the work of a leader ends first.
+    fn stop_grace(&self) -> Duration {
+        STOP_GRACE + self.work.as_ref().map_or(Duration::ZERO, Work::grace)
     }
 
     /// Why there is no going on, if that is so.
@@ -291,14 +359,20 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let outputs: Vec<Output> = core::iter::from_fn(|| self.machine.poll_output()).collect();
         self.dirty = true;
         if outputs.iter().any(changes_leadership) {
-            self.publish(now);
+            let told = |it: &&Output| matches!(it, Output::Notify(event) if is_told(event));
+            self.publish(now, outputs.iter().filter(told).count() as u64);
+        }
+        if outputs.iter().any(guarded::changes_farewell) {
+            self.tell_farewell();
         }
         for output in outputs {
             self.carry_out(now, output);
         }
+        self.take_steps();
     }
 
     fn carry_out(&mut self, now: Instant, output: Output) {
+        self.concerns_work(now, &output);
         match output {
             Output::Persist { number, write } => {
                 match self.outside.storage.try_send(worker::Request { number, write }) {
@@ -313,9 +387,12 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
                 }
             }
             Output::Send { to, message } => self.send(to, message),
+            // Seen to above.
+            Output::EndWork { .. } => {}
             Output::Notify(event) => {
                 self.outside.metrics.record(&event, now);
                 log_event(&event, &Context { node: self.speaker.id });
+                self.outside.events.tell(now, event);
                 if let Event::Member(event) = event {
                     self.on_member(event);
                 }
@@ -356,7 +433,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let kind = message.kind();
         let Speaker { id, boot, cluster_tag } = self.speaker;
         let envelope = Envelope { sender: id, boot, message };
-        let length = match encode(&envelope, cluster_tag, &mut self.buffer) {
+        let encoded = encode(&envelope, cluster_tag, &mut self.buffer);
+        let closed = encoded.and_then(|length| self.sealing.close(&mut self.buffer, length));
+        let length = match closed {
             Ok(length) => length,
             Err(error) => {
                 self.outside.metrics.traffic.unsent();
@@ -376,11 +455,14 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         }
     }
 
-    fn publish(&mut self, now: Instant) {
+    /// Lets the outside see the status, which includes what was told and the `coming` events.
+    fn publish(&mut self, now: Instant, coming: u64) {
+        let told = self.outside.events.told().saturating_add(coming);
         let status = self.machine.status(now);
         let lease = status.lease.map(|lease| lease.ends_at);
         let ends = lease.or_else(|| status.follows.map(|leader| leader.valid_until));
         self.outside.status.store(Arc::new(status));
+        self.outside.events.covered(told);
         let done = self.clock.now();
         // A busy machine makes one status look expensive; what it says of the leader must not run
         // out meanwhile.
@@ -409,59 +491,17 @@ const fn changes_leadership(output: &Output) -> bool {
             | Elect::PromiseReleased { .. }
             | Elect::RecordAdopted { .. }
             | Elect::VoterSetMismatch { .. }
+            | Elect::HandoverEnded { .. }
             | Elect::StoreHealth { .. } => false,
         },
         // Members come and go without a change of leader, and in a large cluster often.
         Output::Notify(Event::Member(_) | Event::ForeignAddress { .. }) => false,
         Output::Send { message: Message::Release(_), .. } => true,
-        Output::Persist { .. } | Output::Send { .. } | Output::Reply { .. } => false,
+        Output::Persist { .. }
+        | Output::Send { .. }
+        | Output::EndWork { .. }
+        | Output::Reply { .. } => false,
     }
-}
-
-/// Whether a message is one on which leases and votes wait.
-const fn is_election(kind: Kind) -> bool {
-    match kind {
-        Kind::Coordinator
-        | Kind::Acknowledge
-        | Kind::Release
-        | Kind::Election
-        | Kind::Answer
-        | Kind::Canvass
-        | Kind::CanvassReply
-        | Kind::Inquire
-        | Kind::Report
-        | Kind::StepDown => true,
-        Kind::Ping
-        | Kind::Ack
-        | Kind::PingReq
-        | Kind::Nack
-        | Kind::RelayedAck
-        | Kind::Gossip
-        | Kind::Pull
-        | Kind::Hearing
-        | Kind::Conflict => false,
-    }
-}
-
-/// The words of all kinds of datagrams, in the order of the indices that metrics are counted by.
-#[must_use]
-pub fn kind_words() -> Vec<&'static str> {
-    Kind::ALL.iter().map(|kind| kind.as_str()).collect()
-}
-
-/// The words of all reasons to reject a datagram, likewise.
-#[must_use]
-pub fn reason_words() -> Vec<&'static str> {
-    DecodeError::ALL.iter().map(|reason| reason.as_str()).collect()
-}
-
-fn kind_index(kind: Kind) -> usize {
-    Kind::ALL.iter().position(|one| *one == kind).unwrap_or(usize::MAX)
-}
-
-fn reason_index(reason: DecodeError) -> usize {
-    let word = reason.as_str();
-    DecodeError::ALL.iter().position(|one| one.as_str() == word).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

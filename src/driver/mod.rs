@@ -14,12 +14,15 @@
 pub mod clock;
 pub mod engine;
 pub mod entropy;
+pub mod guardian;
 pub mod own;
 pub mod peers;
 pub mod ports;
+pub mod sealing;
 pub mod start;
 pub mod store;
 pub mod udp;
+pub mod work;
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -28,13 +31,16 @@ use std::io;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::node::{Command, Reply};
 use clock::{Clock, Timer, sleep_for};
 use engine::{Engine, Machine};
+use sealing::Unsealed;
+use sealing::ring::Ring;
 use store::worker::Answer;
 use udp::{Class, Socket, classify};
+use work::Report;
 
 /// The most datagrams of one turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -54,6 +60,8 @@ pub enum Error {
     Descriptor(io::Error),
     /// The vote store cannot be used.
     Store(store::StoreError),
+    /// The key ring cannot be used.
+    Ring(sealing::ring::RingError),
     /// Another live process has this node's name, and the voters hear that one.
     NameTaken {
         /// This node's name.
@@ -71,6 +79,7 @@ impl fmt::Display for Error {
             Self::Bind(error) => error.fmt(f),
             Self::Descriptor(error) => write!(f, "the system gives no usable descriptor: {error}"),
             Self::Store(error) => error.fmt(f),
+            Self::Ring(error) => error.fmt(f),
             Self::NameTaken { name, address } => write!(
                 f,
                 "the name {name} is in use by another live process at {address}; stop that one, or \
@@ -103,8 +112,14 @@ pub struct Sources {
     pub commands: mpsc::Receiver<(Command, oneshot::Sender<Reply>)>,
     /// Names that resolved.
     pub resolved: mpsc::Receiver<(NodeId, Vec<SocketAddr>)>,
+    /// Key rings that were read again.
+    pub rings: mpsc::Receiver<(Arc<Ring>, Unsealed)>,
     /// The signals of the process.
     pub signals: Signals,
+    /// The line to the guardian, to see its end; `None` without one.
+    pub guardian: Option<tokio::net::UnixStream>,
+    /// What becomes of the work of a leader; `None` on a node without any.
+    pub worked: Option<mpsc::UnboundedReceiver<Report>>,
 }
 
 /// The signals that the process listens to.
@@ -112,7 +127,6 @@ pub struct Sources {
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
 }
 
 impl Signals {
@@ -127,7 +141,6 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
         })
     }
 }
@@ -140,11 +153,13 @@ enum Woken {
     Command((Command, oneshot::Sender<Reply>)),
     Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
-    HangUp,
+    Ring((Arc<Ring>, Unsealed)),
+    Orphaned,
+    Worked(Report),
     Failed(Error),
 }
 
-/// Runs the loop until the node is stopped.
+/// Runs the loop until the node is stopped. Gives the exit code of a command that has ended for good.
 ///
 /// # Errors
 /// See [`Error`].
@@ -153,7 +168,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
     socket: Arc<Socket>,
     clock: C,
     mut sources: Sources,
-) -> Result<(), Error> {
+) -> Result<Option<u8>, Error> {
     let timer = Timer::new().map_err(Error::Descriptor)?;
     let mut batch = Vec::with_capacity(DATAGRAMS_PER_TURN);
     loop {
@@ -162,7 +177,8 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             return Err(error);
         }
         if engine.is_finished() {
-            return Ok(());
+            engine.part();
+            return Ok(engine.exit_code());
         }
         let sleep = sleep_for(clock.now(), engine.next_deadline());
         let woken = wait(&timer, sleep, &socket, &mut sources).await;
@@ -177,7 +193,13 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
                 info!("stopping");
                 engine.stop();
             }
-            Woken::HangUp => info!("SIGHUP: nothing to reload"),
+            Woken::Ring((ring, unsealed)) => engine.reseal(ring, unsealed),
+            Woken::Orphaned => {
+                warn!("the guardian is gone: stopping");
+                sources.guardian = None;
+                engine.stop();
+            }
+            Woken::Worked(report) => engine.worked(report),
             Woken::Failed(error) => return Err(error),
         }
         for answer in drain(&mut sources.stored, ANSWERS_PER_TURN) {
@@ -204,24 +226,40 @@ async fn wait(
     socket: &Socket,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, signals } = sources;
+    let Sources { stored, commands, resolved, rings, signals, guardian, worked } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;
         _ = signals.terminate.recv() => Woken::Stop,
         _ = signals.interrupt.recv() => Woken::Stop,
-        _ = signals.hang_up.recv() => Woken::HangUp,
+        () = orphaned(guardian.as_ref()) => Woken::Orphaned,
         done = timer.sleep(sleep) => match done {
             Ok(()) => Woken::Due,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
+        report = reported(worked.as_mut()) => report.map_or_else(|| lost("work"), Woken::Worked),
         answer = stored.recv() => answer.map_or_else(|| lost("storage"), Woken::Stored),
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
+        Some(ring) = rings.recv() => Woken::Ring(ring),
         ready = socket.readable() => match ready {
             Ok(()) => Woken::Readable,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
+    }
+}
+
+async fn orphaned(guardian: Option<&tokio::net::UnixStream>) {
+    match guardian {
+        Some(line) => guardian::gone(line).await,
+        None => core::future::pending().await,
+    }
+}
+
+async fn reported(worked: Option<&mut mpsc::UnboundedReceiver<Report>>) -> Option<Report> {
+    match worked {
+        Some(reports) => reports.recv().await,
+        None => core::future::pending().await,
     }
 }
 
@@ -246,7 +284,7 @@ fn receive<M: Machine, C: Clock>(
     for _ in 0..DATAGRAMS_PER_TURN {
         match socket.receive(&mut buffer) {
             Ok((length, from)) => {
-                let datagram = buffer.get(..length).unwrap_or_default();
+                let datagram = buffer.get_mut(..length).unwrap_or_default();
                 batch.extend(engine.decode(datagram, from).map(|envelope| (from, envelope)));
             }
             Err(error) if classify(&error) == Class::Later => return false,

@@ -7,20 +7,26 @@ use arc_swap::ArcSwap;
 use core::any::Any;
 use ringrift_wire::{NodeId, cluster_tag};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::clock::{Clock, SystemClock};
 use super::engine::{Engine, Outside, Speaker, kind_words, reason_words};
+use super::guardian::{Link, Note};
 use super::own::{self, Said};
 use super::peers::{self, Named, SystemResolver};
+use super::sealing::Sealing;
+use super::sealing::reload::{self, Reloader};
 use super::store::{self, Machine, Start, worker};
 use super::udp::Socket;
+use super::work;
 use super::{Error, Signals, Sources, entropy, ports, serve};
+use crate::config::token::Token;
 use crate::config::{Address, Config, node_params};
 use crate::http::{self, Facts, Limits, Shared};
 use crate::node::Node;
@@ -46,22 +52,28 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// The same-boot file.
     pub promise_file: PathBuf,
+    /// What a POST over HTTP must show.
+    pub token: Option<Token>,
     /// What an operator was told of the configuration.
     pub warnings: Vec<String>,
     /// Counts dropped log lines.
     pub log: Option<ErrorCounter>,
+    /// What to run while this node leads, besides the hooks of the configuration.
+    pub command: Option<work::Command>,
+    /// The line to the guardian, if this node has one.
+    pub guardian: Option<Link>,
 }
 
-/// Runs one node until it is told to stop.
+/// Runs one node until it is told to stop. Gives the exit code of a command that has ended for good.
 ///
 /// # Errors
 /// See [`Error`]; a panic anywhere in the loop is [`Error::Invariant`].
-pub fn run(plan: Plan) -> Result<(), Error> {
+pub fn run(plan: Plan) -> Result<Option<u8>, Error> {
     guarded(|| start(plan))
 }
 
 /// Turns a panic into an error: nothing of the node goes on after it.
-fn guarded(run: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(Error::Invariant(words_of(panic.as_ref()))))
 }
@@ -71,8 +83,10 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }
 
-fn start(plan: Plan) -> Result<(), Error> {
-    let Plan { config, me, said, data_dir, promise_file, mut warnings, log } = plan;
+fn start(plan: Plan) -> Result<Option<u8>, Error> {
+    let Plan { config, me, said, data_dir, promise_file, token, mut warnings, log, .. } = plan;
+    let (command, mut guardian) = (plan.command, plan.guardian);
+    let guardian_pid = guardian.is_some().then(std::os::unix::process::parent_id);
     let (address, warning) = own::find(&config, me, said);
     warnings.extend(warning);
     let host = config.hosts.get(&me);
@@ -81,17 +95,23 @@ fn start(plan: Plan) -> Result<(), Error> {
     let http_port = host.map_or(address.port(), |host| host.http_port);
     let tcp_ip = ports::address_to_bind(address.ip(), http_bind);
     let gossip = ports::bind_udp(udp_ip, address.port())?;
+    if let Some(link) = &mut guardian {
+        link.tell(&Note::Bound { ip: udp_ip, port: address.port() });
+    }
     let listener = ports::bind_tcp(tcp_ip, http_port)?;
-    if config.key_file.is_none() && !udp_ip.is_some_and(|ip| ip.is_loopback()) {
+    let sealed = reload::ring_of(&config.gossip).map_err(Error::Ring)?;
+    if sealed.is_none() && !udp_ip.is_some_and(|ip| ip.is_loopback()) {
         warnings.push(
             "gossip is not sealed: whoever reaches the port can forge messages; use it within a \
              private network"
                 .to_owned(),
         );
     }
-    if config.key_file.is_some() {
-        warnings
-            .push("gossip.key_file is not used by this version: gossip is not sealed".to_owned());
+    if sealed.is_some() && !config.gossip.is_closed() {
+        warnings.push(format!(
+            "gossip.unsealed is {}: whoever reaches the port can forge messages until it is refuse",
+            config.gossip.unsealed.as_str()
+        ));
     }
     for warning in &warnings {
         warn!(warning, "configuration");
@@ -106,14 +126,24 @@ fn start(plan: Plan) -> Result<(), Error> {
         nonce: entropy::random_u64().map_err(Error::Descriptor)?,
     };
     let opened = store::open(&data_dir, &promise_file, &begin)?;
-    let store::Opened { store, boot, restored, unclean_starts } = opened;
+    let store::Opened { store, boot, mut restored, unclean_starts } = opened;
     let seed = entropy::random_u64().map_err(Error::Descriptor)?;
-    let params = node_params(&config, me, boot, started_unix, address, seed);
+    let mut params = node_params(&config, me, boot, started_unix, address, seed);
+    let work = work::Plan { hooks: config.hooks.clone(), command };
+    params.election.work_grace = work.grace();
+    let work = if work.is_empty() { None } else { Some(work) };
+    let work = work.map(|plan| work::employ(me, &data_dir, plan)).transpose();
+    let work_shown = Arc::default();
+    let (work, worked) = work.map_err(Error::Descriptor)?.unzip();
+    if restored.may_release && restored.record.is_some_and(|it| it.voted_for == Some(me)) {
+        restored.may_release = end_remnants(&data_dir);
+    }
     let now = clock.now();
     let mut node = Node::new(params, restored, now);
     node.remember_unclean_starts(now, &unclean_starts);
     info!(
-        node = %me, %address, http_port, data_dir = %data_dir.display(), sequence = boot.sequence,
+        node = %me, pid = std::process::id(), guardian_pid, %address, http_port,
+        data_dir = %data_dir.display(), sequence = boot.sequence,
         voter = config.voters.contains(&me), "started"
     );
 
@@ -127,8 +157,23 @@ fn start(plan: Plan) -> Result<(), Error> {
     let names = named_peers(&config, me);
     let tag = cluster_tag(&config.cluster);
     let config = Arc::new(config);
-    let facts =
-        Facts { node: me, config, address, http_port, data_dir: data_dir.clone(), warnings };
+    let keys = Arc::new(ArcSwap::from_pointee(reload::describe(sealed.as_ref())));
+    let (reloads, asked) = mpsc::channel(1);
+    let (to_loop, rings) = mpsc::channel(1);
+    let reloader =
+        Reloader { config: Arc::clone(&config), rings: to_loop, shown: Arc::clone(&keys), asked };
+    let facts = Facts {
+        node: me,
+        config,
+        address,
+        http_port,
+        data_dir: data_dir.clone(),
+        work: Arc::clone(&work_shown),
+        guardian_pid,
+        warnings,
+        keys,
+        token,
+    };
     let shared = Shared {
         status: Arc::clone(&status),
         now: boot_clock,
@@ -136,15 +181,18 @@ fn start(plan: Plan) -> Result<(), Error> {
         metrics: Arc::clone(&metrics),
         facts: Arc::new(facts),
         commands: to_node,
+        reloads,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::Descriptor)?;
     // Whoever is answered over HTTP may send signals, and has them handled.
-    let signals = {
+    let (signals, hang_up) = {
         let _inside = runtime.enter();
-        Signals::listen().map_err(Error::Descriptor)?
+        let hang_up = signal(SignalKind::hangup()).map_err(Error::Descriptor)?;
+        (Signals::listen().map_err(Error::Descriptor)?, hang_up)
     };
-    let server = http::spawn(vec![listener], shared, Limits::default());
+    let (events, tap) = http::feed();
+    let server = http::spawn(vec![listener], shared, tap, Limits::default());
     let server = server.map_err(Error::Descriptor)?;
 
     let done = runtime.block_on(async {
@@ -154,9 +202,21 @@ fn start(plan: Plan) -> Result<(), Error> {
         let speaks_to = move |address| reach.speaks_to(address);
         let names = peers::spawn(names, SystemResolver, speaks_to, &found);
         let speaker = Speaker { id: me, boot, cluster_tag: tag };
-        let outside = Outside { status, metrics, storage, names };
-        let engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
-        serve(engine, socket, clock, Sources { stored, commands, resolved, signals }).await
+        let outside = Outside { status, metrics, storage, names, events, work: work_shown };
+        let mut engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
+        *engine.sealing() = Sealing::new(sealed);
+        tokio::spawn(reloader.run(hang_up));
+        let hearing = guardian.as_ref().map(Link::hearing).transpose();
+        let hearing = hearing.map_err(Error::Descriptor)?;
+        if let Some(link) = guardian {
+            engine.guard(link);
+        }
+        if let Some(work) = work {
+            engine.employ(work);
+        }
+        let guardian = hearing;
+        let sources = Sources { stored, commands, resolved, rings, signals, guardian, worked };
+        serve(engine, socket, clock, sources).await
     });
     // A look-up that hangs must not keep the process.
     runtime.shutdown_background();
@@ -166,6 +226,21 @@ fn start(plan: Plan) -> Result<(), Error> {
         info!(node = %me, "stopped");
     }
     done
+}
+
+/// What a predecessor has left running ends before its promises are freed; tells whether it has.
+fn end_remnants(data_dir: &Path) -> bool {
+    match work::leftover::end(data_dir) {
+        Ok(0) => true,
+        Ok(count) => {
+            warn!(count, "the work of the process before was still running: it was killed");
+            true
+        }
+        Err(count) => {
+            warn!(count, "the work of the process before cannot be ended: its lease runs out");
+            false
+        }
+    }
 }
 
 fn boot_clock() -> Instant {

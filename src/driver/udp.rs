@@ -109,11 +109,15 @@ impl Socket {
     /// # Errors
     /// See [`classify`].
     pub fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        let to = match to.ip() {
-            IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
-            _ => to,
-        };
-        self.outgoing.send_to(datagram, to).map(|_| ())
+        self.outgoing.send_to(datagram, as_sent(self.is_v6, to)).map(|_| ())
+    }
+}
+
+/// The address as a socket of one family, or of both, takes it.
+pub(super) fn as_sent(is_v6: bool, to: SocketAddr) -> SocketAddr {
+    match to.ip() {
+        IpAddr::V4(ip) if is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
+        _ => to,
     }
 }
 

@@ -3,6 +3,8 @@
 use core::time::Duration;
 use ringrift_wire::{NodeId, Refusal};
 
+use super::HandoverOutcome;
+
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -84,6 +86,17 @@ pub enum Event {
         /// Which voter.
         voter: NodeId,
     },
+    /// A handover of this leader ended.
+    HandoverEnded {
+        /// The term that ended, or was to end.
+        term: u64,
+        /// What it was for.
+        cause: LossCause,
+        /// Who was told to stand.
+        to: Option<NodeId>,
+        /// How it ended.
+        outcome: HandoverOutcome,
+    },
     /// The vote store failed or works again.
     StoreHealth {
         /// Whether it works.
@@ -110,11 +123,13 @@ pub enum ElectionCause {
     Triggered,
     /// A voter's term is above the leader's.
     HigherTerm,
+    /// The leader handed over to this voter.
+    HandedOver,
 }
 
 impl ElectionCause {
     /// Every cause, for labels.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoLeader,
         Self::LeaderSuspected,
         Self::LeaderReleased,
@@ -123,6 +138,7 @@ impl ElectionCause {
         Self::Canvassed,
         Self::Triggered,
         Self::HigherTerm,
+        Self::HandedOver,
     ];
 
     /// The word for logs, labels and JSON.
@@ -137,12 +153,13 @@ impl ElectionCause {
             Self::Canvassed => "canvassed",
             Self::Triggered => "triggered",
             Self::HigherTerm => "higher_term",
+            Self::HandedOver => "handed_over",
         }
     }
 }
 
 /// How leading ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LossCause {
     /// No quorum acknowledged in time.
     LeaseExpired,
@@ -150,9 +167,34 @@ pub enum LossCause {
     Stopped,
     /// An operator asked for a fresh election.
     Triggered,
+    /// An operator asked this node to step down.
+    SteppedDown,
+    /// An operator asked for another, named leader.
+    Transferred,
+    /// An operator drained this node.
+    Drained,
+    /// A better voter takes over.
+    TakenOver,
+    /// The work that a leader does failed here: a gain hook or the command.
+    WorkFailed,
+    /// The work that a leader does had to be ended because the lease ran thin.
+    LeaseThin,
 }
 
 impl LossCause {
+    /// Every cause, for labels.
+    pub const ALL: [Self; 9] = [
+        Self::LeaseExpired,
+        Self::Stopped,
+        Self::Triggered,
+        Self::SteppedDown,
+        Self::Transferred,
+        Self::Drained,
+        Self::TakenOver,
+        Self::WorkFailed,
+        Self::LeaseThin,
+    ];
+
     /// The word for logs, labels and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -160,6 +202,12 @@ impl LossCause {
             Self::LeaseExpired => "lease_expired",
             Self::Stopped => "stopped",
             Self::Triggered => "triggered",
+            Self::SteppedDown => "step_down",
+            Self::Transferred => "transfer",
+            Self::Drained => "drain",
+            Self::TakenOver => "takeover",
+            Self::WorkFailed => "work_failed",
+            Self::LeaseThin => "lease_thin",
         }
     }
 }

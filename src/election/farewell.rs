@@ -36,7 +36,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::super::record::{Restored, RestoredPromise, VoteRecord};
-    use super::super::{Params, Setup, VoterSet};
+    use super::super::{Hysteresis, Params, Setup, VoterSet};
     use super::*;
     use crate::time::Instant;
     use core::time::Duration;
@@ -68,6 +68,8 @@ mod tests {
                 lease: Duration::from_secs(4),
                 election_timeout: Duration::from_secs(1),
                 clock_drift_ppm: 10_000,
+                work_grace: Duration::ZERO,
+                hysteresis: Hysteresis::default(),
                 places: BTreeMap::new(),
             },
             evidence_window: Duration::from_secs(10),

@@ -8,7 +8,7 @@ use ringrift_wire::{
 
 use super::core::{Counted, MAX_LEASE_RATIO, micros};
 use super::follow::Known;
-use super::{Ballot, Deferred, Event, LossCause, Machine, Raise};
+use super::{Ballot, Deferred, Event, LossCause, Machine, Raise, Said};
 use crate::time::Instant;
 
 impl Machine {
@@ -19,6 +19,9 @@ impl Machine {
         self.expire(now);
         self.unheard_until = Instant::ZERO;
         self.repeat_farewell(from);
+        if let (Some(said), Some(voter)) = (Said::of(message), self.voters.get_mut(from)) {
+            voter.said = Some((now, said));
+        }
         match message {
             Message::Canvass(asked) => self.on_canvass(now, from, nonce, asked),
             Message::CanvassReply(reply) => self.on_canvass_reply(now, from, reply),
@@ -26,10 +29,13 @@ impl Machine {
             Message::Answer(answer) => self.on_answer(now, from, answer),
             Message::Coordinator(beat) => self.on_coordinator(now, from, nonce, beat),
             Message::Acknowledge(answer) => self.on_acknowledge(now, from, answer),
-            Message::Release(release) => self.on_release(now, from, release),
+            Message::Release(release) => self.on_release(now, from, nonce, release),
             Message::Inquire(asked) => self.on_inquire(now, from, nonce, asked),
             Message::Report(report) => self.on_report(from, nonce, report),
             Message::StepDown(asked) => self.on_step_down(now, from, asked),
+            Message::Offer(offer) => self.on_offer(now, from, nonce, offer),
+            Message::Ready(ready) => self.on_ready(now, from, ready),
+            Message::Go(go) => self.on_go(now, from, nonce, go),
             Message::Ping(_)
             | Message::Ack(_)
             | Message::PingReq(_)
@@ -62,7 +68,7 @@ impl Machine {
     }
 
     /// Whether the sender counts with the same voters; notes when it does not.
-    fn same_set(&mut self, from: NodeId, tag: VoterSetTag) -> bool {
+    pub(super) fn same_set(&mut self, from: NodeId, tag: VoterSetTag) -> bool {
         let same = tag == self.setup.set.tag();
         if let Some(voter) = self.voters.get_mut(from)
             && voter.set_mismatch == same
@@ -109,6 +115,10 @@ impl Machine {
         if !core.store_works() {
             return Opinion::No(Refusal::Store);
         }
+        let heard = self.follow.leader(now).is_some_and(|known| known.id != from);
+        if let Some(until) = core.abstains_until(now).filter(|_| heard) {
+            return Opinion::No(Refusal::Abstaining { free_in_us: micros(now.until(until)) });
+        }
         if let Some((end, _)) = core.lease().filter(|(end, _)| now < *end) {
             return Opinion::No(Refusal::LeaderAlive { free_in_us: micros(now.until(end)) });
         }
@@ -140,6 +150,9 @@ impl Machine {
             }
         }
         let opinion = if same { reply.opinion } else { Opinion::No(Refusal::VoterSet) };
+        if self.hear_willing(now, from, reply) {
+            return;
+        }
         let Some(campaign) = &mut self.campaign else { return };
         let term = if same { reply.term } else { 0 };
         let took = campaign.heard(now, from, reply.number, term, opinion, pace);
@@ -332,6 +345,7 @@ impl Machine {
                     && span.sent_at >= upkeep.beat_at
                 {
                     upkeep.silent.remove(&from);
+                    upkeep.rivals.acknowledged(from);
                 }
             }
             Counted::Refused(Refusal::Term) if leading.is_some_and(|term| term < answer.term) => {
@@ -355,18 +369,35 @@ impl Machine {
         }
     }
 
-    fn on_release(&mut self, now: Instant, from: NodeId, release: &Release) {
+    fn on_release(&mut self, now: Instant, from: NodeId, nonce: u64, release: &Release) {
         self.same_set(from, release.set);
+        if release.dead
+            && release.nonce == nonce
+            && let Some(voter) = self.voters.get_mut(from)
+        {
+            // Its guardian says so of the process that it speaks for; nobody waits for its turn.
+            voter.standing = super::Standing::Gone(now);
+        }
+        self.free(now, from, release);
+    }
+
+    /// A term is released: its promise is free, its leader leads no more. Whether that was news.
+    pub(super) fn free(&mut self, now: Instant, from: NodeId, release: &Release) -> bool {
+        let mut news = false;
         if let Some(core) = &mut self.core
             && core.release(now, from, release)
         {
             self.notify(Event::PromiseReleased { holder: from, term: release.term });
-            self.quiet_until = self.quiet_until.min(now);
+            news = true;
         }
         if self.follow.release(from, release.nonce, release.term) {
             self.vacancy = super::ElectionCause::LeaderReleased;
+            news = true;
+        }
+        if news {
             self.quiet_until = self.quiet_until.min(now);
         }
+        news
     }
 
     fn on_inquire(&mut self, now: Instant, from: NodeId, nonce: u64, asked: &Inquire) {
@@ -396,7 +427,7 @@ impl Machine {
             return;
         }
         if self.core.as_ref().and_then(|core| core.leading_term()) == Some(asked.term) {
-            self.resign(now, LossCause::Triggered);
+            self.hand_over(now, LossCause::Triggered, None, None);
         }
     }
 }

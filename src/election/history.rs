@@ -33,6 +33,8 @@ pub struct PastElection {
     pub started_at: Instant,
     /// From the need to the decision; zero when another node stood.
     pub took: Duration,
+    /// When and how its winner's lead ended, once this node knows.
+    pub ended: Option<(Instant, &'static str)>,
     /// How each voter answered, as far as this node knows.
     pub votes: BTreeMap<NodeId, Ballot>,
 }
@@ -64,6 +66,16 @@ impl History {
         }
     }
 
+    /// The lead won in that term ended; the first word counts.
+    pub fn ended(&mut self, term: u64, now: Instant, cause: &'static str) {
+        if let Some(known) = self.0.iter_mut().find(|known| known.term == term)
+            && known.winner.is_some()
+            && known.ended.is_none()
+        {
+            known.ended = Some((now, cause));
+        }
+    }
+
     /// The elections, newest first.
     pub fn iter(&self) -> impl Iterator<Item = &PastElection> {
         self.0.iter()
@@ -81,6 +93,7 @@ mod tests {
             winner: winner.map(|name| name.parse().unwrap()),
             started_at: Instant::ZERO,
             took: Duration::ZERO,
+            ended: None,
             votes: BTreeMap::new(),
         }
     }
@@ -95,6 +108,11 @@ mod tests {
         history.note(election(99, None));
         history.vote(99, "b".parse().unwrap(), Ballot::Granted);
         assert_eq!(history.iter().next().unwrap().votes.len(), 1);
+        history.ended(99, Instant::ZERO, "stopped");
+        history.ended(99, Instant::ZERO, "silent");
+        history.ended(98, Instant::ZERO, "stopped");
+        let ends: Vec<_> = history.iter().take(2).map(|past| past.ended).collect();
+        assert_eq!(ends, [Some((Instant::ZERO, "stopped")), None], "98 was won by nobody");
         assert_eq!(history.iter().count(), MAX_HISTORY);
         let newest = history.iter().next().unwrap();
         assert_eq!((newest.term, newest.winner), (99, Some("a".parse().unwrap())));

@@ -17,13 +17,20 @@ mod farewell;
 mod follow;
 pub mod genesis;
 mod handle;
+mod handover;
 mod history;
+mod invited;
+#[cfg(test)]
+mod lab;
 pub mod lease;
+mod operator;
 mod params;
 mod priority;
 mod pursue;
 pub mod quorum;
 pub mod record;
+mod said;
+mod takeover;
 mod timers;
 mod trigger;
 mod voters;
@@ -34,9 +41,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use event::{ElectionCause, Event, LossCause};
 pub use follow::Known;
+pub use handover::HandoverOutcome;
 pub use history::{Ballot, History, PastElection};
-pub use params::{Params, Place};
+pub use params::{Hysteresis, Params, Place};
 pub use quorum::VoterSet;
+pub use said::{Said, word as refusal_word};
+pub use takeover::{Takeover, TakeoverBlock};
 pub use trigger::Reply;
 pub use voters::{Standing, Voter, Voters};
 
@@ -92,6 +102,17 @@ pub enum Output {
     },
     /// Tell people.
     Notify(Event),
+    /// End the leader's work (hooks, the command), and say so with [`Machine::work_ended`]. Until
+    /// then, or until `by`, this node leads on; at `by` it stops leading whatever has become of the
+    /// work. `by` is never later than the end of the lease. The work may not outlast it.
+    EndWork {
+        /// The term whose work it is.
+        term: u64,
+        /// Why it has to end.
+        cause: LossCause,
+        /// The end of the time for it.
+        by: Instant,
+    },
     /// A question to a voter was answered after `took`.
     RoundTrip {
         /// Which voter.
@@ -99,7 +120,7 @@ pub enum Output {
         /// How long it took.
         took: Duration,
     },
-    /// The answer to a trigger.
+    /// The answer to a command.
     Reply {
         /// The number of the command.
         number: u64,
@@ -111,12 +132,15 @@ pub enum Output {
 /// The upkeep of a leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Upkeep {
+    /// The term that was told.
+    term: u64,
     beat_at: Instant,
     next_beat: Instant,
     next_retry: Instant,
     retry_gap: Duration,
     silent: BTreeSet<NodeId>,
     raise: Option<Raise>,
+    rivals: takeover::Rivals,
     since: Instant,
 }
 
@@ -160,6 +184,12 @@ pub struct Machine {
     upkeep: Option<Upkeep>,
     deferred: BTreeMap<NodeId, Deferred>,
     pending: Option<trigger::Pending>,
+    handover: Option<handover::Handover>,
+    invited: Option<invited::Invited>,
+    draining: Option<operator::Draining>,
+    takeovers: takeover::Takeovers,
+    /// This leader looks for a successor of its own accord no earlier than this.
+    next_move: Instant,
     /// Why there is no leader, when there is none.
     vacancy: ElectionCause,
     /// A worse voter was told `better`: this one owes it an attempt until then.
@@ -170,6 +200,8 @@ pub struct Machine {
     quiet_until: Instant,
     /// Ranks last until this.
     last_until: Instant,
+    /// Gave the lead up on request, and ranks last until this.
+    blocked_until: Instant,
     failures: u32,
     /// Bucket of what the other voters say of their reach of this one.
     centrality: u8,
@@ -181,6 +213,7 @@ pub struct Machine {
     stopping: bool,
     number: u64,
     announced: Option<NodeId>,
+    announced_term: Option<u64>,
     counted_term: u64,
     history: History,
     counters: Counters,
@@ -212,11 +245,17 @@ impl Machine {
             upkeep: None,
             deferred: BTreeMap::new(),
             pending: None,
+            handover: None,
+            invited: None,
+            draining: None,
+            takeovers: takeover::Takeovers::default(),
+            next_move: Instant::ZERO,
             vacancy: ElectionCause::NoLeader,
             nudged_until: Instant::ZERO,
             unheard_until: Instant::ZERO,
             quiet_until: Instant::ZERO,
             last_until: Instant::ZERO,
+            blocked_until: Instant::ZERO,
             failures: 0,
             centrality: 0,
             losses: VecDeque::new(),
@@ -228,6 +267,7 @@ impl Machine {
             // No report to a question of an earlier process may seem to answer one of this.
             number: setup.boot.nonce,
             announced: None,
+            announced_term: None,
             counted_term,
             history: History::default(),
             counters: Counters::default(),
@@ -287,8 +327,18 @@ impl Machine {
         self.settle(now);
     }
 
-    /// The process is about to end: leads no more, votes no more, frees whom it can.
+    /// The process is about to end: stands no more, and hands the lead over. A leader may lead on
+    /// until then, for less than half a second ([`Machine::leads`]).
     pub fn stop(&mut self, now: Instant) {
+        self.stopping = true;
+        self.expire(now);
+        self.hand_over(now, LossCause::Stopped, None, None);
+        self.abandon(now, "yielded");
+        self.settle(now);
+    }
+
+    /// The process must not speak again: leads no more, stands no more, frees whom it can.
+    pub fn halt(&mut self, now: Instant) {
         self.stopping = true;
         self.resign(now, LossCause::Stopped);
         self.abandon(now, "yielded");
@@ -384,6 +434,12 @@ impl Machine {
     #[must_use]
     pub const fn is_stopping(&self) -> bool {
         self.stopping
+    }
+
+    /// Until when this voter ranks last because it gave the lead up on request.
+    #[must_use]
+    pub const fn blocked_until(&self) -> Instant {
+        self.blocked_until
     }
 
     // ---- Time -------------------------------------------------------------------------------

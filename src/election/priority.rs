@@ -50,7 +50,7 @@ impl Machine {
         let drained = self.core.as_ref().is_some_and(|core| core.record().drained);
         Priority {
             drained: drained || place.is_some_and(|place| place.never),
-            last: now < self.last_until,
+            last: now < self.last_until.max(self.blocked_until),
             stability: bucket + u8::from(young),
             centrality: self.centrality,
             gpu: u8::from(!place.is_some_and(|place| place.gpu)),

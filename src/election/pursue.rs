@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::campaign::{Campaign, Stand};
 use super::core::Core;
 use super::history::{Ballot, PastElection};
-use super::{ElectionCause, Event, LossCause, MAX_LOSSES, Machine, STORE_RETRY, Upkeep};
+use super::{ElectionCause, Event, LossCause, MAX_LOSSES, Machine, STORE_RETRY, Upkeep, takeover};
 use crate::time::Instant;
 use ::core::time::Duration;
 
@@ -25,6 +25,9 @@ impl Machine {
         self.lead_on(now);
         self.pursue(now);
         self.lead_on(now);
+        self.get_ready(now);
+        self.pursue_drain(now);
+        self.pursue_handover(now);
         self.pursue_trigger(now);
         self.announce(now);
         self.drain_core();
@@ -46,8 +49,15 @@ impl Machine {
         self.ended(now, term, cause, ElectionCause::Triggered);
     }
 
-    fn ended(&mut self, now: Instant, term: u64, cause: LossCause, vacancy: ElectionCause) {
+    pub(super) fn ended(
+        &mut self,
+        now: Instant,
+        term: u64,
+        cause: LossCause,
+        vacancy: ElectionCause,
+    ) {
         self.notify(Event::LeadershipLost { term, cause });
+        self.history.ended(term, now, cause.as_str());
         self.drain_core();
         self.upkeep = None;
         self.vacancy = vacancy;
@@ -136,12 +146,14 @@ impl Machine {
         self.failures = 0;
         self.last_until = Instant::ZERO;
         self.upkeep = Some(Upkeep {
+            term,
             beat_at: now,
             next_beat: now,
             next_retry: now,
             retry_gap: Duration::ZERO,
             silent: BTreeSet::new(),
             raise: None,
+            rivals: takeover::Rivals::default(),
             since: now,
         });
         self.notify(Event::LeadershipGained { term, took });
@@ -151,6 +163,9 @@ impl Machine {
         let h = self.setup.params.heartbeat_interval;
         let delta = self.voters.delta();
         let others = self.voters.ids();
+        if self.upkeep.as_ref().is_some_and(|upkeep| now >= upkeep.next_beat) {
+            self.compare(now);
+        }
         let (Some(core), Some(upkeep)) = (&mut self.core, &mut self.upkeep) else { return };
         if now >= upkeep.next_beat {
             if core.beat(now, &others).is_none() {
@@ -184,15 +199,17 @@ impl Machine {
         let (others, priority) = (self.voters.ids(), self.own_priority(now));
         let timeout = self.setup.params.election_timeout.min(self.setup.params.lease);
         let (Some(core), Some(upkeep)) = (&mut self.core, &mut self.upkeep) else { return };
-        let Some(raise) = &mut upkeep.raise else { return };
-        if term > raise.above {
-            upkeep.raise = None;
+        if term > upkeep.term {
+            // Told at once, also where it is not yet the last: heartbeats carry it from now on.
+            upkeep.term = term;
+            upkeep.raise = upkeep.raise.filter(|raise| term <= raise.above);
             self.notify(Event::TermRaised { term });
             let votes = BTreeMap::from([(self.setup.me, Ballot::Granted)]);
             let me = Some(self.setup.me);
             self.note(term, ElectionCause::HigherTerm, me, now, Duration::ZERO, votes);
             return;
         }
+        let Some(raise) = &mut upkeep.raise else { return };
         let Some(tally) = core.tally().filter(|tally| tally.term() > raise.above) else {
             if now >= raise.next_at {
                 core.stand(now, raise.above);
@@ -310,13 +327,20 @@ impl Machine {
     fn try_to_stand(&mut self, now: Instant) {
         let pace = self.pace();
         let eligible = self.is_eligible(now);
-        let (Some(core), Some(campaign)) = (&mut self.core, &mut self.campaign) else { return };
+        let (Some(core), Some(campaign)) = (&self.core, &self.campaign) else { return };
         let own = core.free_at(now, self.setup.me, self.setup.boot.nonce);
         let free = campaign.quorum_free_at(now, own, self.setup.set.quorum(), pace);
         if !eligible || campaign.outranked(now, pace) || free.is_none_or(|free| now < free) {
             return;
         }
-        let Some(term) = core.stand(now, campaign.highest_term()) else { return };
+        let (above, hopes) = (campaign.highest_term(), campaign.hopes(now, pace));
+        self.stand(now, above, hopes);
+    }
+
+    /// Stands in a term above `above`; `hopes` are those that may be expected to vote for it.
+    pub(super) fn stand(&mut self, now: Instant, above: u64, hopes: BTreeSet<NodeId>) {
+        let (Some(core), Some(campaign)) = (&mut self.core, &mut self.campaign) else { return };
+        let Some(term) = core.stand(now, above) else { return };
         // The round is timed once the own vote is durable; a disk that hangs ends it as well.
         let deadline = now + self.setup.params.election_timeout * 2;
         campaign.stand = Some(Stand {
@@ -324,7 +348,7 @@ impl Machine {
             deadline,
             next_at: deadline,
             gap: Duration::ZERO,
-            hopes: campaign.hopes(now, pace),
+            hopes,
             votes: BTreeMap::new(),
         });
         let cause = campaign.cause;
@@ -418,24 +442,40 @@ impl Machine {
             votes.entry(id).or_insert(Ballot::Silent);
         }
         let cause = cause.as_str();
-        self.history.note(PastElection { term, cause, winner, started_at, took, votes });
+        self.history.note(PastElection {
+            term,
+            cause,
+            winner,
+            started_at,
+            took,
+            ended: None,
+            votes,
+        });
     }
 
     // ---- Telling ------------------------------------------------------------------------------
 
     /// Tells when the known leader has changed, and counts terms.
     fn announce(&mut self, now: Instant) {
-        let (leader, term) = (self.leader(now), self.term());
-        if term > self.counted_term {
-            self.counted_term = term;
+        let (leader, highest) = (self.leader(now), self.term());
+        if highest > self.counted_term {
+            self.counted_term = highest;
             self.counters.elections += 1;
         }
         if leader == self.announced {
             return;
         }
+        // The leader's term: this voter's own may be higher.
+        let leading = self.core.as_ref().and_then(Core::leading_term).filter(|_| self.leads(now));
+        let term = leading.or(self.follows(now).map(|known| known.term)).unwrap_or(highest);
+        if let Some(term) = self.announced_term.take() {
+            self.history.ended(term, now, self.vacancy.as_str());
+        }
         self.announced = leader;
+        self.announced_term = leader.map(|_| term);
         if let Some(winner) = leader {
             self.counters.leader_changes += 1;
+            self.takeovers.led_by(now, winner, self.setup.params.hysteresis.takeover_every);
             self.vacancy = ElectionCause::NoLeader;
             if winner != self.setup.me {
                 self.history.note(PastElection {
@@ -444,6 +484,7 @@ impl Machine {
                     winner: leader,
                     started_at: now,
                     took: Duration::ZERO,
+                    ended: None,
                     votes: BTreeMap::new(),
                 });
             }

@@ -5,7 +5,7 @@ use ringrift_wire::{Beacon, Boot, Message, NodeId};
 use std::collections::BTreeMap;
 
 use super::record::{Restored, RestoredPromise, VoteRecord};
-use super::{Machine, Output, Params, Place, Setup, Standing, VoterSet};
+use super::{Hysteresis, Machine, Output, Params, Place, Setup, Standing, VoterSet};
 use crate::time::Instant;
 
 const NOW: Instant = Instant::from_nanos(100_000_000_000);
@@ -27,6 +27,8 @@ fn second_best() -> Machine {
             lease: Duration::from_secs(4),
             election_timeout: Duration::from_secs(1),
             clock_drift_ppm: 10_000,
+            work_grace: Duration::ZERO,
+            hysteresis: Hysteresis::default(),
             places: (1..).zip(["a", "b", "c"]).map(place).collect::<BTreeMap<_, _>>(),
         },
         evidence_window: Duration::from_secs(10),

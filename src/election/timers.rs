@@ -20,6 +20,12 @@ impl Machine {
         if let Some(pending) = &self.pending {
             want(pending.next_at.min(pending.until), "trigger");
         }
+        if let Some(handover) = &self.handover {
+            want(handover.next_at(), "handover");
+        }
+        if let Some(invited) = &self.invited {
+            want(invited.next_at(), "offer");
+        }
         if let Some(core) = &self.core {
             self.core_deadlines(now, core, &mut want);
         }

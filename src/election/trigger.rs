@@ -1,7 +1,7 @@
 //! An operator's request for a fresh election: never a yes that is followed by nothing.
 
 use ::core::time::Duration;
-use ringrift_wire::{Message, StepDown};
+use ringrift_wire::{Message, NodeId, StepDown};
 
 use super::{LossCause, Machine, Output};
 use crate::time::Instant;
@@ -23,7 +23,7 @@ pub(super) struct Pending {
     pub(super) until: Instant,
 }
 
-/// The answer to a trigger.
+/// The answer to a command of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// A fresh election has started.
@@ -33,9 +33,24 @@ pub enum Reply {
     },
     /// One is already under way.
     AlreadyInProgress,
+    /// What was asked is done.
+    Done {
+        /// Who leads now, where that is known.
+        leader: Option<NodeId>,
+        /// In which term; without a leader the one that ended.
+        term: u64,
+        /// What else there is to say, in words.
+        note: Option<String>,
+    },
+    /// Only the leader can do that.
+    NotLeader {
+        /// Who that is, where it is known.
+        leader: Option<NodeId>,
+    },
     /// Refused.
     Refused {
-        /// `NOT_A_VOTER`, `NO_QUORUM`, `DRAINED`, `COOLDOWN` or `TIMEOUT`.
+        /// `NOT_A_VOTER`, `NO_QUORUM`, `DRAINED`, `COOLDOWN`, `TIMEOUT`, `NO_TARGET`, `IN_PROGRESS`, `STORE` or
+        /// `EMPTY_STORE`.
         code: &'static str,
         /// For the operator, in words.
         why: String,
@@ -65,7 +80,11 @@ impl Machine {
             let why = "this voter is drained or configured never to lead; ask another voter";
             return refused("DRAINED", why.to_owned());
         }
-        if self.pending.is_some() || self.is_candidate() || core.tally().is_some() {
+        if self.pending.is_some()
+            || self.is_candidate()
+            || core.tally().is_some()
+            || self.hands_over()
+        {
             return Some(Reply::AlreadyInProgress);
         }
         if let Some(until) = self.trigger_blocked_until.filter(|until| now < *until) {
@@ -87,7 +106,7 @@ impl Machine {
     fn carry_out(&mut self, now: Instant, number: u64) {
         let term = self.term();
         if self.leads(now) {
-            self.resign(now, LossCause::Triggered);
+            self.hand_over(now, LossCause::Triggered, None, None);
         } else if self.follow.leader(now).is_some() {
             let gap = self.voters.delta();
             let until = now + PATIENCE;

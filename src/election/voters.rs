@@ -4,7 +4,7 @@ use core::time::Duration;
 use ringrift_wire::{NodeId, Priority, Release};
 use std::collections::BTreeMap;
 
-use super::VoterSet;
+use super::{Said, VoterSet};
 use crate::time::Instant;
 
 const DELTA_MIN: Duration = Duration::from_millis(5);
@@ -48,6 +48,8 @@ pub struct Voter {
     pub set_mismatch: bool,
     /// Whom it last called leader.
     pub reports_leader: Option<NodeId>,
+    /// What it last said about leading, and when.
+    pub said: Option<(Instant, Said)>,
     /// What it was told when this process started, and may not have heard.
     pub farewell: Option<Release>,
 }
@@ -71,6 +73,7 @@ impl Voters {
             voted_for: None,
             set_mismatch: false,
             reports_leader: None,
+            said: None,
             farewell: None,
         };
         let others = set.ids().iter().filter(|&&id| id != me);

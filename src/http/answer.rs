@@ -63,6 +63,12 @@ pub(super) struct Present<'a> {
 }
 
 impl Present<'_> {
+    /// Where a node answers HTTP.
+    pub(super) fn http_address(&self, id: NodeId) -> String {
+        let gossip = self.view.status.member(id).and_then(|member| member.address);
+        self.facts.http_address(id, gossip.unwrap_or(self.facts.address))
+    }
+
     /// The present in RFC 3339, UTC.
     pub(super) fn timestamp(&self) -> String {
         rfc3339(self.wall)
@@ -82,6 +88,11 @@ impl Present<'_> {
     /// How long ago a moment was.
     pub(super) fn ago(&self, moment: Instant) -> Duration {
         self.view.now.since(moment)
+    }
+
+    /// Where the HTTP server of the leader is, `host:port`; `None` without a leader.
+    pub(super) fn leader_address(&self) -> Option<String> {
+        self.view.leader.map(|leader| self.http_address(leader))
     }
 
     /// Why there is no leader; `None` while there is one.

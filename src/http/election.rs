@@ -37,7 +37,9 @@ pub(super) fn status(present: &Present<'_>) -> Answer {
         json!({
             "lease": lease(present),
             "promise": promise(present),
-            "priority": priority(&status.voters),
+            "priority": priority(present),
+            "takeover": takeover(present),
+            "why": why(present),
             "cooldown_seconds": cooldown,
             "drained": status.drained,
             "last_elections": past(present),
@@ -61,6 +63,27 @@ fn lease(present: &Present<'_>) -> Value {
     })
 }
 
+/// The better voter that would take over from this leader, and what keeps it; null elsewhere.
+fn takeover(present: &Present<'_>) -> Value {
+    let view = &present.view;
+    let Some(takeover) = view.status.takeover.filter(|_| view.is_leader) else {
+        return Value::Null;
+    };
+    json!({
+        "candidate": takeover.candidate.as_str(),
+        "blocked_by": takeover.blocked_by.as_str(),
+        "in_seconds": takeover.until.map(|until| seconds(view.now.until(until))),
+    })
+}
+
+/// Why there is no leader, why this node does not lead, why nobody takes over.
+fn why(present: &Present<'_>) -> Value {
+    let why = present.view.status.why(present.view.now);
+    json!({
+        "no_leader": why.no_leader, "not_leading": why.not_leading, "no_takeover": why.no_takeover,
+    })
+}
+
 fn promise(present: &Present<'_>) -> Value {
     let now = present.view.now;
     let promise = present.view.status.promise.filter(|promise| now < promise.until);
@@ -71,7 +94,8 @@ fn promise(present: &Present<'_>) -> Value {
 }
 
 /// The present order, best first.
-fn priority(voters: &[VoterStatus]) -> Value {
+fn priority(present: &Present<'_>) -> Value {
+    let voters = &present.view.status.voters;
     let mut voters: Vec<&VoterStatus> = voters.iter().collect();
     voters.sort_by_key(|voter| (voter.rank, voter.id));
     let entry = |voter: &VoterStatus| {
@@ -84,6 +108,9 @@ fn priority(voters: &[VoterStatus]) -> Value {
             "configured": voter.priority.order,
             "drained": voter.priority.drained,
             "last": voter.priority.last,
+            "said": voter.said.map(|(at, said)| json!({
+                "what": said.as_str(), "why": said.why(), "seconds_ago": seconds(present.ago(at)),
+            })),
         })
     };
     voters.into_iter().map(entry).collect()
@@ -105,6 +132,11 @@ fn past(present: &Present<'_>) -> Value {
             "winner": name(election.winner),
             "started_at": present.timestamp_of(election.started_at),
             "duration_seconds": seconds(election.took),
+            "ended": election.ended.map(|(at, cause)| json!({
+                "cause": cause,
+                "at": present.timestamp_of(at),
+                "lasted_seconds": seconds(at.since(election.started_at + election.took)),
+            })),
             "votes": votes.collect::<Value>(),
         })
     };
@@ -156,6 +188,10 @@ pub(super) fn triggered(reply: &Reply, reason: &str, node: &str) -> Answer {
             }),
         ),
         Reply::Refused { code, why } => not_accepted(StatusCode::CONFLICT, code, why),
+        // A trigger is never answered so.
+        Reply::Done { .. } | Reply::NotLeader { .. } => {
+            not_accepted(StatusCode::CONFLICT, "NOT_LEADER", "ask /election/status")
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! What the configuration says of this node and the others, for answers.
 
+use arc_swap::ArcSwap;
 use core::net::{IpAddr, SocketAddr};
 use ringrift_wire::NodeId;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Work;
+use crate::config::token::Token;
 use crate::config::{Address, Config};
 
 /// The part of an answer that does not change while the process runs.
@@ -20,8 +24,33 @@ pub struct Facts {
     pub http_port: u16,
     /// The folder whose disk `/health` measures.
     pub data_dir: PathBuf,
+    /// The work of a leader, replaced by the driver.
+    pub work: Arc<ArcSwap<Work>>,
+    /// The process that watches this one; `None` without a guardian.
+    pub guardian_pid: Option<u32>,
     /// What an operator should know about this start, one sentence each.
     pub warnings: Vec<String>,
+    /// The keys of sealed gossip in use.
+    pub keys: Arc<ArcSwap<Keys>>,
+    /// What a POST must show; `None` admits the processes of this machine.
+    pub token: Option<Token>,
+}
+
+/// The keys of sealed gossip in use; none when it is not sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Their public names, that of the key that seals first.
+    pub ids: Vec<String>,
+    /// What becomes of datagrams in the clear.
+    pub unsealed: Option<&'static str>,
+}
+
+impl Keys {
+    /// As answers show them.
+    pub(super) fn to_value(&self) -> Value {
+        let sealed = matches!(self.unsealed, Some("accept" | "refuse"));
+        json!({ "sealed": sealed, "unsealed": self.unsealed, "keys": self.ids })
+    }
 }
 
 impl Facts {

@@ -30,7 +30,11 @@ pub(super) fn facts_of(status: &Status) -> Facts {
         http_port: host.http_port,
         config: Arc::new(config),
         data_dir: PathBuf::from("/"),
+        work: Arc::default(),
+        guardian_pid: Some(41),
         warnings: vec!["gossip is not sealed".to_owned()],
+        keys: Arc::default(),
+        token: None,
     }
 }
 

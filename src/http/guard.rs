@@ -1,7 +1,8 @@
 //! Who may POST: a process of this machine that no foreign web page speaks through.
 //!
 //! Without a configured token only a loopback peer is admitted (an IPv4 address mapped into IPv6
-//! counts as what it stands for); anybody else is told 401.
+//! counts as what it stands for). With one, whoever shows it is, from wherever, and nobody else: as
+//! `Authorization: Bearer T` or `X-RingRift-Auth: T`. Everybody else is told 401.
 //!
 //! A browser on this machine is a loopback peer too, and a page from anywhere may make it send a
 //! POST. Such a request is refused with 403, whatever its source:
@@ -23,10 +24,17 @@ use hyper::{HeaderMap, StatusCode};
 
 use super::answer::Answer;
 use super::facts::Facts;
+use crate::config::token::Token;
 
 /// Headers by which a proxy says for whom it speaks.
 const PROXY_HEADERS: [&str; 5] =
     ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+
+/// What stands before a token in `Authorization`.
+const BEARER: &[u8] = b"Bearer ";
+
+/// The header that holds a token alone.
+const OWN_HEADER: &str = "x-ringrift-auth";
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -57,13 +65,26 @@ pub(super) fn admit(parts: &Parts, ends: Ends, facts: &Facts) -> Result<(), Answ
     if !headers.get_all("sec-fetch-site").iter().all(is_ours) {
         return Err(forbidden("the request comes from a page of another origin"));
     }
-    if !ends.peer.ip().to_canonical().is_loopback() {
+    let is_local = ends.peer.ip().to_canonical().is_loopback();
+    let admitted = facts.token.as_ref().map_or(is_local, |token| shows(headers, token));
+    if !admitted {
         return Err(unauthorized());
     }
-    if is_proxied(headers) {
+    if is_local && is_proxied(headers) {
         return Err(forbidden("the request comes through a proxy"));
     }
     Ok(())
+}
+
+/// Whether the token is shown, in one of its two headers.
+fn shows(headers: &HeaderMap, token: &Token) -> bool {
+    let bearer = |value: &HeaderValue| {
+        let (scheme, shown) = value.as_bytes().split_at_checked(BEARER.len())?;
+        scheme.eq_ignore_ascii_case(BEARER).then(|| token.is(shown))
+    };
+    let plain = headers.get_all(OWN_HEADER).iter().any(|value| token.is(value.as_bytes()));
+    let mut bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer);
+    bearers.any(|shown| shown) || plain
 }
 
 fn is_proxied(headers: &HeaderMap) -> bool {
@@ -130,6 +151,40 @@ mod tests {
         }
         for peer in ["100.64.0.2:1", "[fd00::1]:1", "[::ffff:100.64.0.2]:1", "[::127.0.0.1]:1"] {
             assert_eq!(verdict(peer, &[("host", "localhost:8770")]), 401, "{peer}");
+        }
+    }
+
+    #[test]
+    fn with_a_token_whoever_shows_it_is_admitted_and_nobody_else() {
+        let facts = Facts { token: Token::new("t0ken"), ..facts() };
+        let verdict = |peer: &str, headers: &[(&str, &str)]| {
+            let headers = [&[("host", "localhost")], headers].concat();
+            let ends = Ends { peer: peer.parse().unwrap(), local: LOOPBACK.parse().unwrap() };
+            let verdict = admit(&post("/election/trigger", &headers), ends, &facts);
+            verdict.map_or_else(|answer| answer.status.as_u16(), |()| 200)
+        };
+        for peer in [LOOPBACK, "100.64.0.2:1", "[fd00::1]:1"] {
+            assert_eq!(verdict(peer, &[]), 401, "{peer}");
+            for good in [
+                ("authorization", "Bearer t0ken"),
+                ("authorization", "bearer t0ken"),
+                ("x-ringrift-auth", "t0ken"),
+            ] {
+                assert_eq!(verdict(peer, &[good]), 200, "{peer} {good:?}");
+            }
+            for bad in [
+                ("authorization", "Bearer t0ke"),
+                ("authorization", "Bearer t0ken2"),
+                ("authorization", "Basic t0ken"),
+                ("authorization", "t0ken"),
+                ("authorization", ""),
+                ("x-ringrift-auth", "Bearer t0ken"),
+                ("x-ringrift-auth", ""),
+            ] {
+                assert_eq!(verdict(peer, &[bad]), 401, "{peer} {bad:?}");
+            }
+            let page = [("authorization", "Bearer t0ken"), ("origin", "http://evil.example")];
+            assert_eq!(verdict(peer, &page), 403, "a page of another origin, token or not");
         }
     }
 

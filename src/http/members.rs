@@ -128,7 +128,7 @@ pub(super) fn this(present: &Present<'_>) -> Value {
     let view = &present.view;
     let node = view.status.node;
     let host = present.facts.host(node).unwrap_or_else(|| present.facts.address.ip().to_string());
-    let leader = json!({ "leader_id": name(view.leader), "leader_term": view.status.term });
+    let leader = json!({ "leader_id": name(view.leader), "leader_term": view.leader_term.unwrap_or(view.status.term) });
     let version = Value::from(env!("CARGO_PKG_VERSION"));
     node_fields(present, node, &host, present.unix(view.now), leader, version)
 }

@@ -7,8 +7,12 @@
 //! | `GET /status` | everything; `?alive_only=false` lists the unreachable peers too |
 //! | `GET /election/status` | voters, lease, promise, priority order, past elections |
 //! | `POST /election/trigger`, `POST /election/start` | holds a fresh election |
+//! | `POST /election/step_down`, `POST /election/transfer` | hands the lead over, to the best or to a named voter |
+//! | `POST /election/drain`, `POST /election/resume` | refuses to lead until resumed |
+//! | `POST /keys/reload` | reads the key ring of sealed gossip again |
 //! | `GET /leader` | 200 on the leader while its lease runs, else 503 |
 //! | `GET /members` | the member table |
+//! | `GET /events` | what happens, as it happens: server-sent events, resumable |
 //! | `GET /metrics`, `GET /metrics/prometheus` | the numbers, for Prometheus |
 //!
 //! Every GET route answers HEAD too. An unknown path is 404, a wrong method 405 with `Allow`; every
@@ -24,20 +28,27 @@
 //!    loop that could make it wait: a snapshot is loaded, a command is tried, numbers are atomics.
 //! 2. Whatever is said about leading is computed at the moment of the answer.
 //! 3. Connections, heads, bodies and the time of each have a limit in [`Limits`].
-//! 4. A POST caused by a page of another origin never reaches the node.
+//! 4. A reader of `/events` that does not read is cut off and costs a bounded amount of memory; the
+//!    protocol loop neither waits for it nor knows of it.
+//! 5. A POST caused by a page of another origin never reaches the node.
 
 mod answer;
 mod election;
+mod events;
 mod facts;
+mod feed;
 #[cfg(test)]
 mod fixtures;
 mod guard;
 mod machine;
 mod members;
 mod probes;
+mod ring;
 mod route;
 mod server;
 mod status;
+mod verbs;
+mod work;
 
 use arc_swap::ArcSwap;
 use core::time::Duration;
@@ -49,15 +60,20 @@ use crate::node::{Command, Reply, Status};
 use crate::telemetry::Metrics;
 use crate::time::Instant;
 
-pub use facts::Facts;
+pub use facts::{Facts, Keys};
+pub use feed::{Feed, Tap, feed};
 pub use route::routes;
 pub use server::{Handle, spawn};
+pub use work::Work;
 
 /// The largest body that a request may have, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// A command for the node and where its answer is awaited.
 pub type Request = (Command, oneshot::Sender<Reply>);
+
+/// Where the outcome of reading the keys again is awaited: what is in use, or why it stays as it was.
+pub type ReloadRequest = oneshot::Sender<Result<Keys, String>>;
 
 /// What the server shares with the driver.
 #[derive(Clone, Debug)]
@@ -74,6 +90,8 @@ pub struct Shared {
     pub facts: Arc<Facts>,
     /// The way to the node; a full queue is answered with 503.
     pub commands: mpsc::Sender<Request>,
+    /// The way to those who read the keys again.
+    pub reloads: mpsc::Sender<ReloadRequest>,
 }
 
 /// What a client may use up.
@@ -87,8 +105,14 @@ pub struct Limits {
     pub body: Duration,
     /// For the answer of the node to a command, 10 s.
     pub command: Duration,
-    /// From one complete head to the next, the answer's delivery included, 30 s.
+    /// From one complete head to the next, the answer's delivery included, 30 s; of a reader of
+    /// `/events`, from one piece that it takes to the next.
     pub exchange: Duration,
+    /// Readers of `/events` at once, 128 by default; one more is told 503.
+    pub readers: usize,
+    /// The longest silence towards a reader of `/events`, 5 s, to be well below `exchange`; one that
+    /// has gone keeps its place for up to twice as long.
+    pub keep_alive: Duration,
 }
 
 impl Default for Limits {
@@ -99,6 +123,8 @@ impl Default for Limits {
             body: Duration::from_secs(10),
             command: Duration::from_secs(10),
             exchange: Duration::from_secs(30),
+            readers: 128,
+            keep_alive: Duration::from_secs(5),
         }
     }
 }

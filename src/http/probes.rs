@@ -45,27 +45,37 @@ pub(super) fn ready(present: &Present<'_>) -> Answer {
 }
 
 /// `GET /leader`: 200 from the node that leads now, and from no other.
+///
+/// `X-Leader-Term` and `X-Lease-Remaining-Ms` come with the 200 only; `X-Leader-Id` and
+/// `X-Leader-Address`, where its HTTP server is, come with every answer while a leader is known.
 pub(super) fn leader(present: &Present<'_>) -> Answer {
     let view = &present.view;
-    let address = view.leader.map(|leader| {
-        let gossip = view.status.member(leader).and_then(|member| member.address);
-        present.facts.http_address(leader, gossip.unwrap_or(present.facts.address))
-    });
+    let address = present.leader_address();
+    let id = view.leader.map(|leader| leader.as_str().to_owned());
+    let headers = [("x-leader-id", id), ("x-leader-address", address.clone())];
+    let told = |answer: Answer| {
+        headers.iter().fold(answer, |answer, (name, value)| {
+            match value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                Some(value) => answer.with(HeaderName::from_static(name), value),
+                None => answer,
+            }
+        })
+    };
     let known = json!({
         "leader_id": name(view.leader),
         "address": address,
-        "term": view.status.term,
+        "term": view.leader_term.unwrap_or(view.status.term),
         "lease_ttl": seconds(view.lease_left),
     });
-    if view.is_leader {
+    if let Some(lease) = view.status.lease.filter(|_| view.is_leader) {
         let remaining = u64::try_from(view.lease_left.as_millis()).unwrap_or(u64::MAX);
-        return Answer::json(StatusCode::OK, &known)
-            .with(HeaderName::from_static("x-leader-term"), HeaderValue::from(view.status.term))
+        return told(Answer::json(StatusCode::OK, &known))
+            .with(HeaderName::from_static("x-leader-term"), HeaderValue::from(lease.term))
             .with(HeaderName::from_static("x-lease-remaining-ms"), HeaderValue::from(remaining));
     }
     let error = match present.no_leader_reason() {
         None => json!({ "error": "this node does not lead", "error_code": "NOT_LEADER" }),
         Some(reason) => json!({ "error": reason, "error_code": "NO_LEADER" }),
     };
-    Answer::json(StatusCode::SERVICE_UNAVAILABLE, &object([known, error]))
+    told(Answer::json(StatusCode::SERVICE_UNAVAILABLE, &object([known, error])))
 }

@@ -7,6 +7,7 @@ use hyper::{Method, StatusCode};
 use super::answer::{Answer, Present};
 use super::facts::Facts;
 use super::guard::{self, Ends};
+use super::verbs::Verb;
 use super::{election, members, probes, status};
 use crate::telemetry::{Metrics, metrics};
 
@@ -15,6 +16,8 @@ use crate::telemetry::{Metrics, metrics};
 pub(super) enum Wish {
     /// To be told something.
     Tell(Page),
+    /// To be told what happens, as it happens.
+    Follow,
     /// To have something done.
     Act(Deed),
 }
@@ -36,18 +39,28 @@ pub(super) enum Page {
 pub(super) enum Deed {
     /// A fresh election.
     Trigger,
+    /// What an operator wants of the lead.
+    Move(Verb),
+    /// The key ring is read again.
+    ReloadKeys,
 }
 
 /// Every path and what it stands for; `/status` as it is without a query.
-const ROUTES: [(&str, Wish); 10] = [
+const ROUTES: [(&str, Wish); 16] = [
     ("/health", Wish::Tell(Page::Health)),
     ("/ready", Wish::Tell(Page::Ready)),
     ("/status", Wish::Tell(Page::Status { alive_only: true })),
     ("/election/status", Wish::Tell(Page::Election)),
     ("/election/trigger", Wish::Act(Deed::Trigger)),
     ("/election/start", Wish::Act(Deed::Trigger)),
+    ("/election/step_down", Wish::Act(Deed::Move(Verb::StepDown))),
+    ("/election/transfer", Wish::Act(Deed::Move(Verb::Transfer))),
+    ("/election/drain", Wish::Act(Deed::Move(Verb::Drain))),
+    ("/election/resume", Wish::Act(Deed::Move(Verb::Resume))),
+    ("/keys/reload", Wish::Act(Deed::ReloadKeys)),
     ("/leader", Wish::Tell(Page::Leader)),
     ("/members", Wish::Tell(Page::Members)),
+    ("/events", Wish::Follow),
     ("/metrics", Wish::Tell(Page::Metrics)),
     ("/metrics/prometheus", Wish::Tell(Page::Metrics)),
 ];
@@ -55,7 +68,7 @@ const ROUTES: [(&str, Wish); 10] = [
 /// Every route that is served: method and path.
 pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROUTES.iter().map(|(path, wish)| match wish {
-        Wish::Tell(_) => ("GET", *path),
+        Wish::Tell(_) | Wish::Follow => ("GET", *path),
         Wish::Act(_) => ("POST", *path),
     })
 }
@@ -70,11 +83,11 @@ pub(super) fn wish(parts: &Parts, ends: Ends, facts: &Facts) -> Result<Wish, Ans
         return Err(Answer::error(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such page"));
     };
     match wish {
-        Wish::Tell(page) => {
+        Wish::Tell(_) | Wish::Follow => {
             if parts.method != Method::GET && parts.method != Method::HEAD {
                 return Err(wrong_method("GET, HEAD"));
             }
-            if let Page::Status { .. } = page {
+            if let Wish::Tell(Page::Status { .. }) = wish {
                 let alive_only = alive_only(parts.uri.query().unwrap_or_default())?;
                 return Ok(Wish::Tell(Page::Status { alive_only }));
             }

@@ -4,11 +4,12 @@ use core::convert::Infallible;
 use core::net::SocketAddr;
 use core::pin::pin;
 use core::time::Duration;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io::Write;
 use std::sync::Arc;
@@ -20,12 +21,14 @@ use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::answer::{Answer, Present};
+use super::events::{Hub, Stream};
+use super::feed::Tap;
 use super::guard::Ends;
 use super::machine::Machine;
 use super::route::{self, Deed, Wish};
-use super::{Limits, MAX_BODY, Shared, election};
+use super::{Limits, MAX_BODY, Shared, election, verbs};
 use crate::node::{Command, Reply};
-use crate::telemetry::View;
+use crate::telemetry::{Metrics, View};
 
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -35,6 +38,9 @@ const MAX_HEADERS: usize = 64;
 
 /// How long nothing is accepted after accepting failed, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the kernel keeps of an answer that a client does not take, in bytes; Linux takes it twice.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// What a connection beyond the limit is told.
 fn too_many() -> String {
@@ -75,21 +81,24 @@ impl Drop for Handle {
     }
 }
 
-/// Serves the listeners on a thread of its own.
+/// Serves the listeners on a thread of its own; `tap` is where the events come from.
 ///
 /// # Errors
 /// The runtime or the thread cannot be started, or a listener is unusable.
 pub fn spawn(
     listeners: Vec<net::TcpListener>,
     shared: Shared,
+    tap: Tap,
     limits: Limits,
 ) -> io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let addresses = listeners.iter().map(net::TcpListener::local_addr).collect::<Result<_, _>>()?;
     let machine = Machine::watch(shared.facts.data_dir.clone())?;
     let slots = Arc::new(Semaphore::new(limits.connections));
-    let server = Arc::new(Server { shared, limits, machine, slots });
+    let hub = Arc::new(Hub::new(&shared, &tap, limits));
+    let server = Arc::new(Server { shared, limits, machine, slots, hub });
     let context = runtime.enter();
+    runtime.spawn(Arc::clone(&server).gather(tap));
     for listener in listeners {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
@@ -106,11 +115,12 @@ pub fn spawn(
 }
 
 #[derive(Debug)]
-struct Server {
+pub(super) struct Server {
     shared: Shared,
     limits: Limits,
     machine: Machine,
     slots: Arc<Semaphore>,
+    hub: Arc<Hub>,
 }
 
 async fn accept(listener: TcpListener, server: Arc<Server>) {
@@ -149,13 +159,16 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
     let Ok(local) = stream.local_addr() else { return };
     // Without it answers only wait a little.
     let _ = stream.set_nodelay(true);
+    // Without it a client that does not read costs more memory.
+    let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let limits = server.limits;
     let ends = Ends { peer, local };
-    let (head_came, mut heads) = watch::channel(());
+    let (progress, mut progresses) = watch::channel(());
+    let progress = Arc::new(progress);
     let service = service_fn(move |request| {
-        head_came.send_replace(());
-        let server = Arc::clone(&server);
-        async move { Ok::<_, Infallible>(server.answer(request, ends).await.into()) }
+        progress.send_replace(());
+        let (server, progress) = (Arc::clone(&server), Arc::clone(&progress));
+        async move { Ok::<_, Infallible>(server.answer(request, ends, progress).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -174,8 +187,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
                 }
                 return;
             }
-            head = timeout(limits.exchange, heads.changed()) => {
-                if head.is_err() {
+            progress = timeout(limits.exchange, progresses.changed()) => {
+                if progress.is_err() {
                     debug!(%peer, "connection too slow");
                     return;
                 }
@@ -185,11 +198,37 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
 }
 
 impl Server {
-    async fn answer(&self, request: Request<Incoming>, ends: Ends) -> Answer {
+    /// What the readers of `/events` share.
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(super) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        ends: Ends,
+        progress: Arc<watch::Sender<()>>,
+    ) -> Response<Payload> {
         // Requests that wait on one connection take turns with those of the others.
         yield_now().await;
         let (parts, body) = request.into_parts();
-        match route::wish(&parts, ends, &self.shared.facts) {
+        let answer = match route::wish(&parts, ends, &self.shared.facts) {
+            Ok(Wish::Follow) if parts.method == Method::HEAD => return Stream::empty().into(),
+            Ok(Wish::Follow) => {
+                let last = parts.headers.get("last-event-id");
+                match Arc::clone(&self).follow(last.map(HeaderValue::as_bytes), progress) {
+                    Ok(stream) => return stream.into(),
+                    Err(answer) => answer,
+                }
+            }
             Ok(Wish::Tell(page)) => {
                 self.at_present(|present| route::tell(page, present, &self.shared.metrics))
             }
@@ -198,11 +237,12 @@ impl Server {
                 Err(answer) => answer,
             },
             Err(answer) => answer,
-        }
+        };
+        answer.into()
     }
 
     /// Answers from the snapshot and the moment of now.
-    fn at_present(&self, answer: impl FnOnce(&Present<'_>) -> Answer) -> Answer {
+    pub(super) fn at_present<T>(&self, answer: impl FnOnce(&Present<'_>) -> T) -> T {
         let status = self.shared.status.load();
         let view = View::new(&status, (self.shared.now)());
         let (wall, machine) = ((self.shared.wall)(), self.machine.reading());
@@ -233,6 +273,18 @@ impl Server {
 
     async fn act(&self, deed: Deed, body: &[u8]) -> Answer {
         match deed {
+            Deed::Move(verb) => {
+                let command = match verbs::command(verb, body) {
+                    Ok(command) => command,
+                    Err(answer) => return answer,
+                };
+                match self.command(command).await {
+                    Ok(reply) => self.at_present(|present| verbs::answer(&reply, present)),
+                    Err((code, why)) => {
+                        election::not_accepted(StatusCode::SERVICE_UNAVAILABLE, code, why)
+                    }
+                }
+            }
             Deed::Trigger => {
                 let reason = match election::reason(body) {
                     Ok(reason) => reason,
@@ -246,6 +298,24 @@ impl Server {
                         election::not_accepted(StatusCode::SERVICE_UNAVAILABLE, code, why)
                     }
                 }
+            }
+            Deed::ReloadKeys => self.reload_keys().await,
+        }
+    }
+
+    async fn reload_keys(&self) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.shared.reloads.try_send(answer);
+        let outcome = match asked {
+            Ok(()) => timeout(self.limits.command, answered).await.ok().and_then(Result::ok),
+            Err(_) => None,
+        };
+        match outcome {
+            Some(Ok(keys)) => Answer::json(StatusCode::OK, &keys.to_value()),
+            Some(Err(why)) => Answer::error(StatusCode::CONFLICT, "KEYS_UNCHANGED", why),
+            None => {
+                let why = "the keys are not read now; see the log, and try again";
+                Answer::error(StatusCode::SERVICE_UNAVAILABLE, "BUSY", why)
             }
         }
     }
@@ -265,9 +335,12 @@ impl Server {
     }
 }
 
-impl From<Answer> for Response<Full<Bytes>> {
+/// A whole answer, or one that goes on.
+pub(super) type Payload = Either<Full<Bytes>, Stream>;
+
+impl From<Answer> for Response<Payload> {
     fn from(answer: Answer) -> Self {
-        let mut response = Self::new(Full::from(answer.body));
+        let mut response = Self::new(Either::Left(Full::from(answer.body)));
         *response.status_mut() = answer.status;
         *response.headers_mut() = *answer.headers;
         response

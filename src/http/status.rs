@@ -89,6 +89,9 @@ fn process(present: &Present<'_>) -> Value {
         "election_count": status.counters.elections,
         "leader_changes": status.counters.leader_changes,
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "guardian_pid": facts.guardian_pid,
+        "work": facts.work.load().to_value(),
         "uptime_seconds": uptime,
         "uptime": uptime,
         "timestamp": present.timestamp(),
@@ -105,6 +108,7 @@ fn process(present: &Present<'_>) -> Value {
             "partition_status": view.partition().as_str(),
             "health_ratio": view.health_ratio(),
         },
+        "gossip": facts.keys.load().to_value(),
         "warnings": facts.warnings,
     })
 }

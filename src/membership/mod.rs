@@ -248,6 +248,9 @@ impl Membership {
             | Message::Inquire(_)
             | Message::Report(_)
             | Message::StepDown(_)
+            | Message::Offer(_)
+            | Message::Ready(_)
+            | Message::Go(_)
             | Message::Hearing(_) => {}
         }
     }

@@ -5,8 +5,9 @@ use ringrift_wire::{Boot, Envelope, Message, NodeId};
 
 use super::Event;
 use crate::election::record::Write;
-use crate::election::{self, Reply, VoterSet};
+use crate::election::{self, LossCause, Reply, VoterSet};
 use crate::membership;
+use crate::time::Instant;
 
 /// What a node is told at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,27 @@ pub enum Input {
 pub enum Command {
     /// Hold a fresh election.
     Trigger,
+    /// Hand the lead to the best voter that is ready.
+    StepDown,
+    /// Hand the lead to this voter.
+    Transfer {
+        /// Which voter.
+        to: NodeId,
+    },
+    /// Refuse to lead until resumed, and hand the lead over if it is here.
+    Drain,
+    /// May lead again.
+    Resume,
+    /// The leader's work of that term has ended; the answer to [`Output::EndWork`].
+    WorkEnded {
+        /// Which term.
+        term: u64,
+    },
+    /// The leader's work failed, or was ended early: give the lead up, to a ready voter if there is one.
+    GiveUp {
+        /// Why.
+        cause: LossCause,
+    },
     /// A peer's name resolved.
     Resolved {
         /// Which peer.
@@ -106,9 +128,19 @@ pub enum Output {
         /// What.
         message: Message,
     },
+    /// End the leader's work (hooks, the command) and answer with [`Command::WorkEnded`]. Until then,
+    /// or until `by`, the node leads on; the work may not outlast `by`.
+    EndWork {
+        /// The term whose work it is.
+        term: u64,
+        /// Why it has to end.
+        cause: LossCause,
+        /// The end of the time for it; never later than the lease.
+        by: Instant,
+    },
     /// Tell people.
     Notify(Event),
-    /// The answer to a trigger.
+    /// The answer to a command.
     Reply {
         /// The number of the command.
         number: u64,

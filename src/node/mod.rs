@@ -16,10 +16,12 @@
 
 mod beacons;
 pub mod event;
+mod farewell;
 mod hearing;
 mod io;
 mod report;
 pub mod status;
+mod why;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -30,11 +32,14 @@ pub use crate::election::Reply;
 pub use crate::election::record::Write;
 pub use crate::time::Deadline;
 pub use event::Event;
+pub use farewell::Farewell;
 pub use io::{Command, Input, Output, Params, Peer, Persisted};
 pub use status::Status;
+pub use why::Why;
 
 use self::beacons::Beacons;
 use self::hearing::Hearings;
+use crate::election::core::Core;
 use crate::election::record::Restored;
 use crate::election::{self, Machine, Setup, Standing, VoterSet};
 use crate::membership::{self, Health, Membership, Myself, Seed};
@@ -62,6 +67,8 @@ pub struct Node {
     foreign_told: BTreeMap<NodeId, Instant>,
     /// Another live process has this node's name: it says and hears nothing any more.
     name_taken: bool,
+    /// It has been told to stop, and still leads.
+    leaving: bool,
     outputs: VecDeque<Output>,
     now: Instant,
     foreign_addresses: u64,
@@ -98,6 +105,7 @@ impl Node {
             started_unix,
             foreign_told: BTreeMap::new(),
             name_taken: false,
+            leaving: false,
             membership: Membership::new(params.membership, me, seeds, params.seed ^ 0x5eed, now),
             machine: Machine::new(setup, restored, now),
             beacons: Beacons::default(),
@@ -178,16 +186,33 @@ impl Node {
         self.machine.leads(now)
     }
 
+    /// What decides safety here, for whoever checks it; `None` on an observer.
+    #[must_use]
+    pub const fn core(&self) -> Option<&Core> {
+        self.machine.core()
+    }
+
+    /// Whether a node that was told to stop has said its last word.
+    #[must_use]
+    pub const fn has_left(&self) -> bool {
+        !self.leaving
+    }
+
     fn on_command(&mut self, now: Instant, number: u64, command: Command) {
         match command {
             Command::Trigger => self.machine.trigger(now, number),
+            Command::StepDown => self.machine.step_down(now, number),
+            Command::Transfer { to } => self.machine.transfer(now, number, to),
+            Command::Drain => self.machine.drain(now, number),
+            Command::Resume => self.machine.resume(now, number),
+            Command::WorkEnded { term } => self.machine.work_ended(now, term),
+            Command::GiveUp { cause } => self.machine.give_up(now, cause),
             Command::Resolved { peer, addresses } => {
                 self.membership.resolved(now, peer, &addresses);
             }
             Command::Stop => {
                 self.machine.stop(now);
-                self.drain_machine();
-                self.membership.leave(now);
+                self.leaving = true;
             }
         }
     }
@@ -264,6 +289,10 @@ impl Node {
     fn drain(&mut self) {
         self.drain_membership();
         self.drain_machine();
+        if self.leaving && self.machine.core().is_none_or(|core| core.leading_term().is_none()) {
+            self.leaving = false;
+            self.membership.leave(self.now);
+        }
         self.drain_membership();
     }
 
@@ -336,6 +365,9 @@ impl Node {
                     self.push(Output::Notify(Event::Election(event)));
                     self.spread(event);
                 }
+                election::Output::EndWork { term, cause, by } => {
+                    self.push(Output::EndWork { term, cause, by });
+                }
                 election::Output::RoundTrip { voter, took } => {
                     self.membership.round_trip(self.now, voter, took);
                 }
@@ -348,7 +380,7 @@ impl Node {
 
     /// Another process has this node's name (invariant 3). What it led or stood for ends.
     fn end(&mut self) {
-        self.machine.stop(self.now);
+        self.machine.halt(self.now);
         self.drain_machine();
         self.name_taken = true;
     }
@@ -414,6 +446,9 @@ const fn is_membership(kind: Kind) -> bool {
         | Kind::Inquire
         | Kind::Report
         | Kind::StepDown
+        | Kind::Offer
+        | Kind::Ready
+        | Kind::Go
         | Kind::Hearing => false,
     }
 }

@@ -36,7 +36,9 @@ impl Node {
             role,
             term: machine.term(),
             voted_for: core.and_then(|core| core.record().voted_for),
-            lease: lease.map(|(ends_at, renewed_at)| Lease { ends_at, renewed_at }),
+            lease: lease
+                .zip(core.and_then(|core| core.leading_term()))
+                .map(|((ends_at, renewed_at), term)| Lease { term, ends_at, renewed_at }),
             follows: machine.follows(now).map(|known| KnownLeader {
                 id: known.id,
                 term: known.term,
@@ -52,6 +54,8 @@ impl Node {
             abstains_until: core.and_then(|core| core.abstains_until(now)),
             store_works: core.is_none_or(|core| core.store_works()),
             drained: core.is_some_and(|core| core.record().drained),
+            blocked_until: Some(machine.blocked_until()).filter(|until| now < *until),
+            takeover: machine.takeover(now),
             trigger_blocked_until: machine.trigger_blocked_until(),
             voter_set: self.set.tag(),
             quorum: self.set.quorum(),
@@ -107,6 +111,7 @@ impl Node {
                     round_trip_at: known.and_then(|voter| voter.round_trip_at),
                     set_mismatch: known.is_some_and(|voter| voter.set_mismatch),
                     reports_leader: known.and_then(|voter| voter.reports_leader),
+                    said: known.and_then(|voter| voter.said),
                 }
             })
             .collect();
@@ -140,7 +145,8 @@ impl Node {
             .filter(|(_, v)| v.set_mismatch)
             .map(|(id, _)| id)
             .collect();
-        if all - other_sets.len() < quorum {
+        let usable = |id: &&NodeId| !unreachable.contains(id) && !other_sets.contains(id);
+        if self.set.ids().iter().filter(usable).count() < quorum {
             let names = names(&other_sets);
             return format!(
                 "these voters are configured with another voter list or voters_version: {names}"
@@ -166,6 +172,11 @@ impl Node {
         }
         if self.machine.election_in_progress() {
             return "an election is under way".to_owned();
+        }
+        if self.machine.own_priority(now).drained {
+            return "this voter does not stand, being drained or configured never to lead; if no other voter \
+                    stands, they all are: run `ringrift-p2p resume` on one"
+                .to_owned();
         }
         "waiting for a better voter to stand".to_owned()
     }

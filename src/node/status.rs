@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use ringrift_wire::{Boot, NodeId, Priority, VoterSetTag};
 
-pub use crate::election::{Ballot, PastElection};
+pub use crate::election::{Ballot, PastElection, Said, Takeover, TakeoverBlock};
 use crate::time::Instant;
 
 pub use crate::membership::{Health, Refutation, Unusable};
@@ -133,6 +133,8 @@ pub struct VoterStatus {
     pub set_mismatch: bool,
     /// Whom it was last heard to call leader.
     pub reports_leader: Option<NodeId>,
+    /// What it last said about leading, and when.
+    pub said: Option<(Instant, Said)>,
 }
 
 /// The leader that this node has heard from, directly or by beacon.
@@ -155,6 +157,9 @@ pub struct KnownLeader {
 /// The leader's own lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
+    /// The term that it leads in: the fencing token. While it stands for a higher one it still
+    /// leads in this.
+    pub term: u64,
     /// This node does not lead at or after this moment.
     pub ends_at: Instant,
     /// The send time of the quorum's acknowledgement that it rests on.
@@ -234,6 +239,10 @@ pub struct Status {
     pub store_works: bool,
     /// Whether the voter refuses to lead until resumed.
     pub drained: bool,
+    /// Until when the voter ranks last because it gave the lead up on request.
+    pub blocked_until: Option<Instant>,
+    /// The better voter that would take over from this leader, and what keeps it.
+    pub takeover: Option<Takeover>,
     /// Until when a trigger is refused.
     pub trigger_blocked_until: Option<Instant>,
     /// The set of voters and its version.
@@ -269,6 +278,15 @@ impl Status {
     #[must_use]
     pub fn lease_left(&self, now: Instant) -> Duration {
         self.lease.map_or(Duration::ZERO, |lease| now.until(lease.ends_at))
+    }
+
+    /// The term of the leader of [`Status::leader_at`]: on the leader itself the fencing token.
+    /// [`Status::term`] may be above it, while somebody stands.
+    #[must_use]
+    pub fn leader_term_at(&self, now: Instant) -> Option<u64> {
+        let own = self.lease.filter(|lease| now < lease.ends_at).map(|lease| lease.term);
+        let followed = self.follows.filter(|known| now < known.valid_until);
+        own.or_else(|| followed.map(|known| known.term))
     }
 
     /// The role at `now`: a leader whose lease has ended is a follower.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::election::record::RestoredPromise;
-use crate::election::{Params as ElectionParams, Place};
+use crate::election::{Hysteresis, Params as ElectionParams, Place};
 use crate::membership::Params as MembershipParams;
 use core::net::Ipv4Addr;
 use ringrift_wire::{Coordinator, Message, Report};
@@ -33,6 +33,8 @@ fn new_voter(nonce: u64) -> Node {
             lease: Duration::from_secs(1),
             election_timeout: Duration::from_millis(500),
             clock_drift_ppm: 10_000,
+            work_grace: Duration::ZERO,
+            hysteresis: Hysteresis::default(),
             places: (1..).zip(NAMES).map(place).collect(),
         },
         membership: MembershipParams {

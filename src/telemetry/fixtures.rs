@@ -6,7 +6,7 @@ use ringrift_wire::{Boot, NodeId, Priority, VoterSetTag};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::config::{self, Config, Host, HostPriority};
+use crate::config::{self, Config, Gossip, Host, HostPriority};
 use crate::node::Status;
 use crate::node::status::{
     Ballot, Counters, Health, KnownLeader, Lease, MemberStatus, PastElection, PromiseStatus, Role,
@@ -56,6 +56,13 @@ pub(crate) fn config() -> Config {
         tailscale_ip: Some(address(name).ip().to_string()),
     };
     let names = VOTERS.iter().chain([&OBSERVER]);
+    let hooks = config::Hooks {
+        on_gain: None,
+        on_lose: None,
+        on_leader_change: None,
+        deadline: seconds(30),
+        grace: seconds(15),
+    };
     Config {
         path: Some(PathBuf::from("config/distributed_hosts.yaml")),
         hash: "0123456789abcdef".to_owned(),
@@ -78,10 +85,11 @@ pub(crate) fn config() -> Config {
             open: false,
             max_members: 5_000,
         },
-        key_file: None,
+        gossip: Gossip::default(),
         http: config::Http { port: None, bind: None },
         hosts: names.zip(1..).map(|(name, order)| (id(name), host(name, order))).collect(),
         data_dir: None,
+        hooks,
     }
 }
 
@@ -126,6 +134,7 @@ fn status(node: &str) -> Status {
         round_trip_at: Some(ago(1)),
         set_mismatch: false,
         reports_leader: Some(id(VOTERS[0])),
+        said: None,
     };
     let mut others: Vec<&str> = sorted.iter().copied().chain([OBSERVER]).collect();
     others.retain(|&name| name != node);
@@ -148,6 +157,8 @@ fn status(node: &str) -> Status {
         store_works: true,
         drained: false,
         trigger_blocked_until: None,
+        blocked_until: None,
+        takeover: None,
         voter_set: VoterSetTag { version: 1, hash: 0xabc },
         quorum: 3,
         voters: sorted.iter().map(|name| voter(name)).collect(),
@@ -162,6 +173,7 @@ fn status(node: &str) -> Status {
             winner: Some(id(VOTERS[0])),
             started_at: ago(140),
             took: Duration::from_millis(12),
+            ended: None,
             votes: BTreeMap::from([
                 (id(VOTERS[0]), Ballot::Granted),
                 (id(VOTERS[1]), Ballot::Refused),
@@ -176,7 +188,7 @@ fn status(node: &str) -> Status {
 pub(crate) fn leader() -> Status {
     let mut status = status(VOTERS[0]);
     status.role = Role::Leader;
-    status.lease = Some(Lease { ends_at: ahead(50), renewed_at: ago(10) });
+    status.lease = Some(Lease { term: 7, ends_at: ahead(50), renewed_at: ago(10) });
     status.promise = Some(PromiseStatus { to: status.node, until: ahead(50) });
     status
 }
@@ -184,7 +196,7 @@ pub(crate) fn leader() -> Status {
 /// The first voter, whose lease ended 1 s ago.
 pub(crate) fn expired() -> Status {
     let mut status = leader();
-    status.lease = Some(Lease { ends_at: ago(1), renewed_at: ago(61) });
+    status.lease = Some(Lease { term: 7, ends_at: ago(1), renewed_at: ago(61) });
     status
 }
 

@@ -155,10 +155,15 @@ fn log_election(event: &election::Event, node: &str) {
         }
         Event::TermRaised { term } => info!(node, term, "term raised"),
         Event::LeadershipLost { term, cause } => match cause {
-            LossCause::LeaseExpired => {
+            LossCause::LeaseExpired | LossCause::WorkFailed | LossCause::LeaseThin => {
                 warn!(node, term, cause = cause.as_str(), "leadership lost");
             }
-            LossCause::Stopped | LossCause::Triggered => {
+            LossCause::Stopped
+            | LossCause::Triggered
+            | LossCause::SteppedDown
+            | LossCause::Transferred
+            | LossCause::Drained
+            | LossCause::TakenOver => {
                 info!(node, term, cause = cause.as_str(), "leadership given up");
             }
         },
@@ -180,6 +185,11 @@ fn log_election(event: &election::Event, node: &str) {
         Event::VoterSetMismatch { voter } => {
             warn!(node, voter = voter.as_str(), "voter counts with other voters");
         }
+        Event::HandoverEnded { term, cause, to, outcome } => {
+            let to = to.as_ref().map(NodeId::as_str);
+            let (cause, outcome) = (cause.as_str(), outcome.as_str());
+            info!(node, term, cause, to, outcome, "handover ended");
+        }
         Event::StoreHealth { works: true } => info!(node, "vote store works again"),
         Event::StoreHealth { works: false } => warn!(node, "vote store failed"),
     }
@@ -195,7 +205,7 @@ fn log_member(event: &membership::Event, node: &str) {
             info!(node, member = member.as_str(), by = by.as_str(), "member suspected");
         }
         Event::SuspicionConfirmed { member, by } => {
-            debug!(node, member = member.as_str(), by = by.as_str(), "suspicion confirmed");
+            info!(node, member = member.as_str(), by = by.as_str(), "suspicion confirmed");
         }
         Event::MemberHeldOff { member, length } => {
             let seconds = length.as_secs_f64();
@@ -231,7 +241,7 @@ fn log_member(event: &membership::Event, node: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::election::{ElectionCause, Event as Elect};
     use crate::telemetry::fixtures::{NOW, id};
@@ -242,7 +252,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     /// One of each event, with the level that its line must have.
-    fn events() -> Vec<(Event, &'static str)> {
+    pub(crate) fn events() -> Vec<(Event, &'static str)> {
         use membership::Event as Member;
         let (a, b, cause) = (id("peer-1"), id("peer-2"), ElectionCause::NoLeader);
         let address = core::net::SocketAddr::from(([127, 0, 0, 1], 1));
@@ -257,7 +267,7 @@ mod tests {
                 }),
                 "INFO",
             ),
-            (Event::Member(Member::SuspicionConfirmed { member: a, by: b }), "DEBUG"),
+            (Event::Member(Member::SuspicionConfirmed { member: a, by: b }), "INFO"),
             (
                 Event::Member(Member::MemberHeldOff { member: a, length: Duration::from_secs(8) }),
                 "INFO",
@@ -301,6 +311,15 @@ mod tests {
             (Event::Election(Elect::RecordAdopted { term: 3 }), "INFO"),
             (Event::Election(Elect::VoterSetMismatch { voter: a }), "WARN"),
             (Event::ForeignAddress { voter: a }, "WARN"),
+            (
+                Event::Election(Elect::HandoverEnded {
+                    term: 3,
+                    cause: LossCause::Triggered,
+                    to: Some(a),
+                    outcome: election::HandoverOutcome::Handed,
+                }),
+                "INFO",
+            ),
             (Event::Election(Elect::StoreHealth { works: true }), "INFO"),
             (Event::Election(Elect::StoreHealth { works: false }), "WARN"),
         ]
@@ -319,13 +338,17 @@ mod tests {
         }
     }
 
-    fn lines_of(format: Format, filter: &str) -> Vec<String> {
+    fn all() -> Vec<Event> {
+        events().into_iter().map(|(event, _)| event).collect()
+    }
+
+    fn lines_of(format: Format, filter: &str, events: &[Event]) -> Vec<String> {
         let memory = Memory::default();
         let (writer, guard) = queue(memory.clone());
         let subscriber = subscriber(format, filter, writer).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            for (event, _) in events() {
-                log_event(&event, &Context { node: id("self") });
+            for event in events {
+                log_event(event, &Context { node: id("self") });
             }
         });
         drop(guard);
@@ -333,9 +356,16 @@ mod tests {
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
 
+    /// The message of the line about an event.
+    pub(crate) fn message_of(event: &Event) -> String {
+        let line = lines_of(Format::Json, "trace", &[*event]).concat();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        line["message"].as_str().unwrap().to_owned()
+    }
+
     #[test]
     fn each_event_is_one_line_of_its_level() {
-        let lines = lines_of(Format::Json, "trace");
+        let lines = lines_of(Format::Json, "trace", &all());
         assert_eq!(lines.len(), events().len());
         for (line, (event, level)) in lines.iter().zip(events()) {
             let line: Value = serde_json::from_str(line).unwrap();
@@ -347,7 +377,7 @@ mod tests {
     /// Invariant 2.
     #[test]
     fn no_name_and_no_number_is_in_a_message() {
-        for line in lines_of(Format::Json, "trace") {
+        for line in lines_of(Format::Json, "trace", &all()) {
             let line: Value = serde_json::from_str(&line).unwrap();
             let message = line["message"].as_str().unwrap();
             assert!(!message.contains("peer") && !message.contains(char::is_numeric), "{message}");
@@ -357,7 +387,7 @@ mod tests {
     #[test]
     fn the_default_filter_hides_what_is_below_info() {
         let hidden = events().iter().filter(|(_, level)| *level == "DEBUG").count();
-        assert_eq!(lines_of(Format::Text, "").len(), events().len() - hidden);
+        assert_eq!(lines_of(Format::Text, "", &all()).len(), events().len() - hidden);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! ([`View`]). It decides nothing of the protocol and never makes it wait: lines go through a queue
 //! that drops, numbers are atomics.
 
+pub mod events;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod logs;

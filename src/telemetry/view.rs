@@ -26,6 +26,8 @@ pub struct View<'a> {
     pub is_leader: bool,
     /// Who leads now, as far as this node may say.
     pub leader: Option<NodeId>,
+    /// In which term that leader leads.
+    pub leader_term: Option<u64>,
     /// Like `leader`, and nobody while that leader is suspected.
     pub effective_leader: Option<NodeId>,
     /// What is left of this node's own lease; zero when it does not lead.
@@ -116,6 +118,7 @@ impl<'a> View<'a> {
             role,
             is_leader,
             leader: status.leader_at(now).filter(|&leader| is_leader || leader != status.node),
+            leader_term: status.leader_term_at(now),
             effective_leader: status
                 .effective_leader_at(now)
                 .filter(|&leader| is_leader || leader != status.node),

@@ -2,7 +2,7 @@
 
 use super::{address, breaks, election_order, good, host, id, names};
 use core::time::Duration;
-use ringrift_p2p::config::{self, HostPriority, Position, Surroundings, Warning};
+use ringrift_p2p::config::{self, Gossip, HostPriority, Position, Surroundings, Unsealed, Warning};
 
 #[test]
 fn defaults_are_as_documented() {
@@ -19,7 +19,7 @@ fn defaults_are_as_documented() {
     assert_eq!(config.membership.probe_timeout, None);
     assert!(!config.membership.open);
     assert_eq!(config.membership.max_members, 5_000);
-    assert_eq!((config.key_file, config.data_dir), (None, None));
+    assert_eq!((config.gossip, config.data_dir), (Gossip::default(), None));
 }
 
 #[test]
@@ -365,10 +365,19 @@ fn hosts_are_groups_under_node_names() {
 }
 
 #[test]
-fn a_key_is_never_configured_and_then_not_used() {
+fn gossip_with_a_key_refuses_what_is_unsealed_unless_told() {
+    let text = "voters: [a]\ngossip: {key_file: /etc/ringrift/key}";
+    let config = good(text).config;
+    assert_eq!(config.gossip.unsealed, Unsealed::Refuse);
+    assert!(config.membership.open, "who has the key may join");
+    let config = good("voters: [a]\ngossip: {key_file: /k, unsealed: accept}").config;
+    assert_eq!(config.gossip.unsealed, Unsealed::Accept);
+    assert!(!config.membership.open, "anybody could join");
+    breaks("voters: [a]\ngossip: {key_file: k}", &["gossip.key_file", "absolute path"]);
+    breaks("voters: [a]\ngossip: {unsealed: send}", &["gossip.unsealed", "without a key"]);
     breaks(
-        "voters: [a]\ngossip: {key_file: /etc/ringrift/key}",
-        &["gossip.key_file", "in the clear"],
+        "voters: [a]\ngossip: {key_file: /k, unsealed: never}",
+        &["gossip.unsealed", "send, accept or refuse"],
     );
 }
 

@@ -7,11 +7,17 @@
 
 mod cluster_command;
 mod elections;
+mod exec;
 mod exits;
 mod garbage;
+mod guardian;
+mod handover;
+mod hooks;
 mod judge;
+mod operators;
 mod restarts;
 mod runbook;
+mod sealing;
 #[expect(dead_code, reason = "tests/netns uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,12 +2,12 @@
 
 use ringrift_p2p::election::core::Core;
 use ringrift_p2p::election::record::RestoredPromise;
-use ringrift_wire::{Message, NodeId};
+use ringrift_wire::NodeId;
 use stateright::{Model, Property};
 use std::collections::BTreeMap;
 
 use crate::packet::{Body, PRIORITY, Packet, length};
-use crate::setup::{Mutation, NOW, Restart, Setup, id};
+use crate::setup::{NOW, Restart, Setup, id};
 use crate::state::{Shared, State};
 use crate::voter::{Effects, Torn, Voter};
 
@@ -20,8 +20,6 @@ pub enum Action {
     Stand(u8),
     Solicit(u8),
     Beat(u8),
-    /// A heartbeat that asks for the shortest promise, and whose answers do not count.
-    ShortBeat(u8),
     GiveUp(u8),
     /// Resigns, or notices that the lease has run out.
     Stop(u8),
@@ -34,8 +32,6 @@ pub enum Action {
     Inquire(u8),
     /// It takes its first record.
     Adopt(u8),
-    /// A copy of the store is started, and believed.
-    Copy(u8),
 }
 
 /// The cluster within its bounds.
@@ -49,8 +45,7 @@ impl Cluster {
     }
 
     fn others(&self, process: u8) -> Vec<NodeId> {
-        let me = self.id(process);
-        (0..self.setup.voters).map(id).filter(|&voter| voter != me).collect()
+        self.setup.others(process).collect()
     }
 
     /// One step of one process: its state is replaced, what it sends is on its way.
@@ -64,9 +59,7 @@ impl Cluster {
         act(&mut voter, &mut effects);
         voter.carry_out(&self.setup, process, &mut effects);
         state.packets.append(&mut effects.sent);
-        if self.setup.mutation.is_none() {
-            state.broken = state.broken.or(effects.broken);
-        }
+        state.broken = state.broken.or(effects.broken);
         let numbers = voter.normalise(&self.setup, 0, &|name| name);
         renumber(state, process, voter.nonce, &numbers);
         state.set(process, voter);
@@ -80,113 +73,14 @@ impl Cluster {
         });
     }
 
-    /// Process 0 stands, asks, and wins with the vote of process 1.
-    fn elect(&self, first: State) -> State {
-        let mut state = first;
-        let mut act = |action| {
-            if let Some(next) = self.next_state(&state, action) {
-                state = next;
-            }
-        };
-        act(Action::Stand(0));
-        act(Action::Solicit(0));
-        let lease = self.setup.lease[0];
-        let packet = |from, to, body| Packet { from, to, nonce: 1, body };
-        let election = Body::Election { term: 1, number: 1, lease };
-        act(Action::Deliver(packet(0, 1, election)));
-        if self.setup.slow_writes {
-            act(Action::Written(1));
-        }
-        act(Action::Deliver(packet(1, 0, Body::Vote { term: 1, number: 1 })));
-        if self.setup.wipes > 0 {
-            act(Action::Crash(1, Torn::All));
-            act(Action::Restart(1, Restart::Wiped));
-        }
-        state
-    }
-
     // ---- Messages ---------------------------------------------------------------------------
 
     fn deliver(&self, state: &mut State, packet: Packet) {
         if packet.body.is_answer() || matches!(packet.body, Body::Report { .. }) {
             state.packets.retain(|other| *other != packet);
         }
-        let setup = &self.setup;
-        let (process, from, nonce) = (packet.to, self.id(packet.from), u64::from(packet.nonce));
-        let mut receiver = state.voter(process).clone();
-        let mut body = packet.body;
-        if let Body::Release { term, .. } = &mut body
-            && setup.is(Mutation::ReleaseWithoutTerm)
-            && let Some(promise) = receiver.core.as_ref().and_then(|core| core.promise(NOW))
-        {
-            *term = u8::try_from(promise.term).expect("few terms");
-        }
-        if setup.is(Mutation::OwnLeasePromised) {
-            body = body.with_lease(setup.lease[usize::from(process)]);
-        }
-        if setup.is(Mutation::LeaseFromLastSend) && body.is_answer() {
-            body = body.with_number(receiver.last);
-        }
-        let election = matches!(body, Body::Election { .. });
-        let beat = matches!(body, Body::Beat { .. });
-        if (election && setup.is(Mutation::VoteIgnoresPromise))
-            || (beat && setup.is(Mutation::HeartbeatOverPromise))
-            || ((election || beat) && setup.is(Mutation::ShortenedPromise))
-        {
-            receiver.forget_promise(self.id(process));
-        }
-        let unchanged = state.voter(process) == &receiver;
-        if !unchanged {
-            state.set(process, receiver);
-        }
-        let voters = setup.set();
-        self.step(state, process, |voter, effects| {
-            let me = self.id(process);
-            let Some(core) = &mut voter.core else { return };
-            if setup.is(Mutation::LeaseFromArrival) && body.is_answer() {
-                let known = voter.last;
-                let sent = match core.beat(NOW, &[]) {
-                    Some((number, _)) => Some(number),
-                    None => core.solicit(NOW, &[], PRIORITY).map(|_| u64::from(known) + 1),
-                };
-                if let Some(number) = sent {
-                    body = body.with_number(u8::try_from(number).expect("few sends"));
-                }
-            }
-            match body.message(&voters) {
-                Message::Election(asked) => {
-                    let granted = core.vote(NOW, from, nonce, &asked).is_ok();
-                    if granted && setup.is(Mutation::VoteWithoutPromise) {
-                        voter.carry_out(setup, process, effects);
-                        voter.forget_promise(me);
-                    }
-                }
-                Message::Answer(answer) => {
-                    core.on_answer(NOW, from, &answer);
-                }
-                Message::Coordinator(asked) => {
-                    let _ = core.acknowledge(NOW, from, nonce, &asked, PRIORITY);
-                    if let Some(genesis) = core.genesis_mut() {
-                        let lease = u64::from(asked.lease_ms);
-                        genesis.hear(core::time::Duration::from_millis(lease), asked.term);
-                    }
-                }
-                Message::Acknowledge(answer) => {
-                    core.on_acknowledge(from, &answer);
-                }
-                Message::Release(release) => {
-                    core.release(NOW, from, &release);
-                }
-                Message::Inquire(asked) => {
-                    let report = core.report(from, nonce, &asked);
-                    if let Some(body) = Body::of(&Message::Report(report)) {
-                        let (from, nonce) = (process, voter.nonce);
-                        effects.sent.push(Packet { from, to: packet.from, nonce, body });
-                    }
-                }
-                Message::Report(report) => core.on_report(from, nonce, &report),
-                _ => {}
-            }
+        self.step(state, packet.to, |voter, effects| {
+            voter.receive(&self.setup, packet.to, packet, effects);
         });
     }
 
@@ -218,14 +112,9 @@ impl Cluster {
 
     fn adopt(&self, state: &mut State, process: u8) {
         // The wall clock is ahead of every term that there was.
-        let floor = if self.setup.is(Mutation::WipedNoFloor) { 0 } else { state.highest.into() };
-        self.step(state, process, |voter, _| {
-            let Some(term) = voter.core.as_mut().and_then(|core| core.adopt(NOW, floor)) else {
-                return;
-            };
-            if self.setup.is(Mutation::WipedVotesInAdopted) {
-                voter.take_record(&self.setup, process, term.saturating_sub(1));
-            }
+        let floor = state.highest.into();
+        self.on_core(state, process, |core| {
+            core.adopt(NOW, floor);
         });
     }
 
@@ -285,8 +174,6 @@ impl Cluster {
             let (me, at) = ((process, voter.nonce), usize::from(term) - 1);
             if state.led[at].is_some_and(|known| known != me) {
                 state.broken = state.broken.or(Some("I1"));
-            } else if self.setup.mutation.is_some() {
-                // Only what I1 and I2 say matters then.
             } else if state.ended[at] {
                 state.broken = state.broken.or(Some("I5"));
             } else if state.led[at].is_none() && state.led[at..].iter().any(Option::is_some) {
@@ -436,8 +323,7 @@ impl Model for Cluster {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let first = State::new(&self.setup);
-        vec![if self.setup.elected { self.elect(first) } else { first }]
+        vec![State::new(&self.setup)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -458,7 +344,7 @@ impl Model for Cluster {
                 }
                 continue;
             };
-            if core.record().term < self.setup.terms && self.setup.stand.contains(&process) {
+            if core.record().term < self.setup.terms {
                 actions.push(Action::Stand(process));
             }
             if core.is_open() {
@@ -470,9 +356,6 @@ impl Model for Cluster {
             if core.leading_term().is_some() {
                 actions.push(Action::Beat(process));
                 actions.push(Action::Stop(process));
-                if self.setup.shorter {
-                    actions.push(Action::ShortBeat(process));
-                }
             }
             if !voter.pending.is_empty() {
                 actions.push(Action::Written(process));
@@ -493,9 +376,6 @@ impl Model for Cluster {
                 }
                 actions.push(Action::Adopt(process));
             }
-            if self.setup.is(Mutation::ReleaseFromCopiedStore) {
-                actions.push(Action::Copy(process));
-            }
         }
     }
 
@@ -507,10 +387,7 @@ impl Model for Cluster {
             Action::Deliver(packet) => self.deliver(state, packet),
             Action::Stand(process) => {
                 let mut stood = None;
-                // Whoever stands later has heard of every term.
-                let above =
-                    if self.setup.elected && process != 0 { self.setup.terms - 1 } else { 0 };
-                self.on_core(state, process, |core| stood = core.stand(NOW, above));
+                self.on_core(state, process, |core| stood = core.stand(NOW, 0));
                 let term = u8::try_from(stood?).expect("few terms");
                 if self.setup.wipes > 0 || self.setup.first_start {
                     state.highest = state.highest.max(term);
@@ -522,40 +399,11 @@ impl Model for Cluster {
             Action::Beat(process) => self.on_core(state, process, |core| {
                 core.beat(NOW, &self.others(process));
             }),
-            Action::ShortBeat(process) => self.step(state, process, |voter, effects| {
-                let Some(term) = voter.leads() else { return };
-                let nonce = voter.nonce;
-                for to in (0..self.setup.voters).filter(|&to| to != process) {
-                    let body = Body::Beat { term, number: 0, lease: 1 };
-                    effects.sent.push(Packet { from: process, to, nonce, body });
-                }
+            Action::GiveUp(process) => self.on_core(state, process, |core| {
+                core.give_up(NOW);
             }),
-            Action::GiveUp(process) => self.step(state, process, |voter, effects| {
-                let kept = voter.core.clone();
-                let Some(core) = &mut voter.core else { return };
-                let leads = core.leading_term().is_some();
-                let term = core.give_up(NOW);
-                if let Some(term) = term.filter(|_| leads)
-                    && self.setup.is(Mutation::ReleaseAfterFailedReelection)
-                {
-                    let (nonce, term) = (voter.nonce, u8::try_from(term).expect("few terms"));
-                    for to in (0..self.setup.voters).filter(|&to| to != process) {
-                        let body = Body::Release { nonce, term, dead: false };
-                        effects.sent.push(Packet { from: process, to, nonce, body });
-                    }
-                }
-                voter.carry_out(&self.setup, process, effects);
-                if !leads && self.setup.is(Mutation::LateVotes) {
-                    voter.core = kept;
-                }
-            }),
-            Action::Stop(process) => self.step(state, process, |voter, effects| {
-                let kept = voter.core.clone();
-                let stopped = voter.core.as_mut().and_then(Core::resign).is_some();
-                voter.carry_out(&self.setup, process, effects);
-                if stopped && self.setup.is(Mutation::ResumeAfterRelease) {
-                    voter.core = kept;
-                }
+            Action::Stop(process) => self.on_core(state, process, |core| {
+                core.resign();
             }),
             Action::Written(process) => self.step(state, process, |voter, effects| {
                 effects.broken = voter.written(true);
@@ -585,39 +433,20 @@ impl Model for Cluster {
                 self.inquire(state, process, which);
             }
             Action::Adopt(process) => self.adopt(state, process),
-            Action::Copy(process) => {
-                let mut copy = Voter {
-                    core: state.voter(process).copied(&self.setup, process),
-                    ..state.voter(process).clone()
-                };
-                let mut effects = Effects::default();
-                copy.carry_out(&self.setup, process, &mut effects);
-                state.packets.append(&mut effects.sent);
-            }
         }
         self.settle(state);
         (before != state).then_some(after)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let mut all: Vec<Property<Self>> = vec![
+        vec![
             Property::always("I1", |_, state: &State| state.broken != Some("I1")),
             Property::always("I2", |_, state: &State| state.leaders() <= 1),
-        ];
-        if self.setup.mutation.is_none() {
-            all.extend([
-                Property::always("I3", |cluster: &Self, state: &State| cluster.is_covered(state)),
-                Property::always("I4", |_, state: &State| state.broken != Some("I4")),
-                Property::always("I5", |_, state: &State| state.broken != Some("I5")),
-                Property::sometimes("somebody leads", |_, state: &State| state.leaders() == 1),
-                Property::sometimes("another leads the next term", |_, state: &State| {
-                    state.led.len() > 1
-                        && state.led[1]
-                            .is_some_and(|two| state.led[0].is_some_and(|one| one.0 != two.0))
-                }),
-            ]);
-        }
-        all
+            Property::always("I3", |cluster: &Self, state: &State| cluster.is_covered(state)),
+            Property::always("I4", |_, state: &State| state.broken != Some("I4")),
+            Property::always("I5", |_, state: &State| state.broken != Some("I5")),
+            Property::sometimes("somebody leads", |_, state: &State| state.leaders() == 1),
+        ]
     }
 }
 

@@ -1,192 +1,183 @@
-//! Every rule is needed: without it the model finds two leaders.
+//! Every rule is needed: without it the model finds two leaders, from the first start on.
 
-use stateright::{Checker, HasDiscoveries, Model};
-
-use crate::cluster::Cluster;
+use crate::explorer::Explorer;
 use crate::setup::{Mutation, Restart, Setup};
 
-/// The counterexample that the model finds within so many steps, printed.
-fn counterexample(setup: Setup, depth: usize) {
+/// The shortest counterexample, printed.
+fn counterexample(setup: Setup) {
     let began = std::time::Instant::now();
-    let mutation = setup.mutation;
-    let checker = Cluster { setup }
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .target_max_depth(depth)
-        .spawn_bfs()
-        .join();
-    let states = checker.unique_state_count();
-    let found = checker.discoveries().into_iter().next();
-    let Some((invariant, path)) = found else {
-        panic!("{mutation:?} survives {states} states to depth {}", checker.max_depth());
+    let mutation = setup.mutation.expect("a rule is broken");
+    let found = Explorer::new(setup).explore(usize::MAX);
+    let Some((invariant, steps)) = found.broken else {
+        panic!("{mutation:?} survives all {} states", found.states);
     };
-    let actions = path.into_actions();
-    let (steps, took) = (actions.len(), began.elapsed());
-    println!("{mutation:?} breaks {invariant} in {steps} steps, {states} states, {took:?}:");
-    for action in &actions {
-        println!("  {action:?}");
+    let (count, took) = (steps.len(), began.elapsed());
+    println!(
+        "{mutation:?} breaks {invariant} in {count} steps, {} states, {took:?}:",
+        found.states
+    );
+    for step in &steps {
+        println!("  {step:?}");
     }
 }
 
-fn voters(terms: u64, lease: u8) -> Setup {
-    Setup::new(3, terms, lease)
+/// Two terms, leases of two ticks.
+fn two_terms() -> Setup {
+    Setup::new(3, 2, 2)
+}
+
+fn three_terms() -> Setup {
+    Setup::new(3, 3, 2)
 }
 
 fn same_boot() -> Setup {
-    Setup { restarts: vec![Restart::SameBoot], ..voters(2, 2).crashing(1) }
+    Setup { restarts: vec![Restart::SameBoot], ..two_terms().crashing(1) }
 }
 
 fn reboot() -> Setup {
-    Setup { restarts: vec![Restart::Reboot], ..voters(2, 2).crashing(1) }
+    Setup { restarts: vec![Restart::Reboot], ..two_terms().crashing(1) }
 }
 
 /// One voter loses its disk.
 fn wiped() -> Setup {
-    Setup { restarts: Vec::new(), wipes: 1, ..voters(2, 2).crashing(1) }
+    Setup { restarts: Vec::new(), wipes: 1, ..two_terms().crashing(1) }
 }
 
-/// A leader that asks for more than its voters do.
+/// One voter asks for more than the others do.
 fn longer_lease(setup: Setup) -> Setup {
     Setup { lease: vec![3, 1, 1], ..setup }
 }
 
-#[test]
-fn mutation_no_abstention_after_a_restart() {
-    counterexample(reboot().elected().standing(&[2]).breaking(Mutation::NoAbstention), 10);
+/// Answers take their time.
+fn slow_answers(setup: Setup) -> Setup {
+    Setup { slow_answers: true, ..setup }
+}
+
+/// Five voters, of whom two stand.
+fn five(setup: Setup) -> Setup {
+    let five = Setup::new(5, 2, 2).standing(&[0, 1]);
+    Setup { late: false, crashes: 1, restarts: setup.restarts, wipes: setup.wipes, ..five }
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
+fn mutation_no_abstention_after_a_restart() {
+    counterexample(reboot().breaking(Mutation::NoAbstention));
+}
+
+#[test]
 fn mutation_abstention_for_the_own_lease_alone() {
-    let setup = longer_lease(reboot()).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::OwnLeaseAbstained), 10);
+    counterexample(longer_lease(reboot()).breaking(Mutation::OwnLeaseAbstained));
+}
+
+#[test]
+fn mutation_abstaining_voter_that_acknowledges_lower_terms() {
+    counterexample(five(reboot()).breaking(Mutation::AbstainerAcknowledgesLower));
 }
 
 #[test]
 fn mutation_lease_counted_from_the_arrival_of_the_answer() {
-    let setup = voters(2, 2).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::LeaseFromArrival), 14);
+    counterexample(slow_answers(two_terms()).breaking(Mutation::LeaseFromArrival));
 }
 
 #[test]
 fn mutation_lease_counted_from_the_last_send() {
-    let setup = voters(2, 2).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::LeaseFromLastSend), 14);
+    counterexample(slow_answers(two_terms()).breaking(Mutation::LeaseFromLastSend));
 }
 
 #[test]
 fn mutation_leader_resumes_after_release() {
-    let setup = voters(2, 2).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::ResumeAfterRelease), 10);
+    counterexample(two_terms().breaking(Mutation::ResumeAfterRelease));
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_candidate_that_gave_up_counts_late_votes() {
-    let setup = voters(2, 2).standing(&[0, 1]);
-    counterexample(setup.breaking(Mutation::LateVotes), 14);
+    counterexample(slow_answers(two_terms()).breaking(Mutation::LateVotes));
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_release_without_a_term() {
-    let setup = voters(3, 2).standing(&[0, 2]);
-    counterexample(setup.breaking(Mutation::ReleaseWithoutTerm), 16);
+    counterexample(three_terms().breaking(Mutation::ReleaseWithoutTerm));
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_release_after_a_failed_reelection() {
-    let setup = voters(3, 2).elected().standing(&[0, 2]);
-    counterexample(setup.breaking(Mutation::ReleaseAfterFailedReelection), 14);
+    counterexample(three_terms().breaking(Mutation::ReleaseAfterFailedReelection));
 }
 
 #[test]
 fn mutation_release_from_a_copied_store() {
-    let setup = voters(2, 2).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::ReleaseFromCopiedStore), 10);
+    counterexample(two_terms().breaking(Mutation::ReleaseFromCopiedStore));
 }
 
 #[test]
 fn mutation_votes_that_ignore_promises() {
-    let setup = voters(2, 2).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::VoteIgnoresPromise), 10);
+    counterexample(two_terms().breaking(Mutation::VoteIgnoresPromise));
 }
 
 #[test]
 fn mutation_vote_without_a_promise() {
-    let setup = voters(2, 2).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::VoteWithoutPromise), 10);
+    counterexample(two_terms().breaking(Mutation::VoteWithoutPromise));
 }
 
 #[test]
 fn mutation_voter_promises_its_own_lease() {
-    let setup = longer_lease(voters(2, 2)).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::OwnLeasePromised), 10);
+    counterexample(longer_lease(two_terms()).breaking(Mutation::OwnLeasePromised));
 }
 
 #[test]
 fn mutation_promise_shortened() {
-    let setup = Setup { shorter: true, ..voters(2, 3).elected().standing(&[2]) };
-    counterexample(setup.breaking(Mutation::ShortenedPromise), 10);
+    counterexample(
+        Setup { shorter: true, ..Setup::new(3, 2, 3) }.breaking(Mutation::ShortenedPromise),
+    );
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_acknowledgement_before_the_promise_file() {
-    let setup = same_boot().elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::AnswerBeforePromiseFile), 10);
+    counterexample(same_boot().breaking(Mutation::AnswerBeforePromiseFile));
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_vote_before_the_record() {
-    let setup = Setup { terms: 1, ..same_boot().elected().standing(&[2]) };
-    counterexample(setup.breaking(Mutation::VoteBeforeRecord), 11);
+    counterexample(same_boot().breaking(Mutation::VoteBeforeRecord));
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_no_drift_margin() {
-    let setup = voters(2, 2).drifting(2).elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::NoDriftMargin), 14);
+    counterexample(two_terms().uneven().breaking(Mutation::NoDriftMargin));
 }
 
 #[test]
 fn mutation_quorum_below_the_majority() {
-    counterexample(voters(2, 2).breaking(Mutation::SmallQuorum), 8);
+    counterexample(two_terms().breaking(Mutation::SmallQuorum));
+}
+
+#[test]
+fn mutation_heartbeat_accepted_over_another_promise() {
+    counterexample(three_terms().breaking(Mutation::HeartbeatOverPromise));
+}
+
+#[test]
+fn mutation_wiped_voter_that_acknowledges() {
+    counterexample(five(wiped()).breaking(Mutation::WipedAcknowledges));
+}
+
+#[test]
+fn mutation_wiped_voter_asks_before_it_has_waited() {
+    counterexample(Setup { late: false, ..wiped() }.breaking(Mutation::WipedAsksEarly));
+}
+
+#[test]
+fn mutation_wiped_voter_votes_in_the_adopted_term() {
+    counterexample(Setup { terms: 1, ..wiped() }.breaking(Mutation::WipedVotesInAdopted));
+}
+
+#[test]
+fn mutation_wiped_voter_takes_no_floor() {
+    counterexample(Setup { terms: 1, ..wiped() }.breaking(Mutation::WipedNoFloor));
 }
 
 #[test]
 fn mutation_one_name_twice() {
-    let setup = Setup { names: vec![0, 1, 2, 0], lease: vec![2; 4], ..voters(2, 2) };
-    counterexample(setup.elected().standing(&[3]).breaking(Mutation::OneNameTwice), 10);
-}
-
-#[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
-fn mutation_wiped_voter_asks_before_it_has_waited() {
-    let setup = wiped().elected().standing(&[2]);
-    counterexample(setup.breaking(Mutation::WipedAsksEarly), 16);
-}
-
-#[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
-fn mutation_wiped_voter_votes_in_the_adopted_term() {
-    let setup = Setup { terms: 1, ..wiped().elected().standing(&[2]) };
-    counterexample(setup.breaking(Mutation::WipedVotesInAdopted), 14);
-}
-
-#[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
-fn mutation_wiped_voter_takes_no_floor() {
-    let setup = Setup { terms: 1, ..wiped().elected().standing(&[2]) };
-    counterexample(setup.breaking(Mutation::WipedNoFloor), 14);
-}
-
-#[test]
-#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
-fn mutation_heartbeat_accepted_over_another_promise() {
-    counterexample(voters(3, 2).elected().breaking(Mutation::HeartbeatOverPromise), 9);
+    let setup = Setup { names: vec![0, 1, 2, 0], lease: vec![2; 4], ..two_terms() };
+    counterexample(setup.breaking(Mutation::OneNameTwice));
 }

@@ -48,6 +48,13 @@ pub enum Body {
     Report { number: u8, term: Option<u8>, met_as_new: bool, lease: u8 },
 }
 
+impl Packet {
+    /// The same with another number.
+    pub const fn with_number(self, number: u8) -> Self {
+        Self { body: self.body.with_number(number), ..self }
+    }
+}
+
 fn small(number: u64) -> u8 {
     u8::try_from(number).expect("the model's numbers are small")
 }

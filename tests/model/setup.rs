@@ -45,6 +45,8 @@ pub enum Mutation {
     SmallQuorum,
     HeartbeatOverPromise,
     OneNameTwice,
+    AbstainerAcknowledgesLower,
+    WipedAcknowledges,
     WipedAsksEarly,
     WipedVotesInAdopted,
     WipedNoFloor,
@@ -67,6 +69,8 @@ pub struct Setup {
     pub deviations: u8,
     /// A clock that has deviated keeps time for so many ticks, less one.
     pub steady: u8,
+    /// In every tick each clock advances by one or by two, as it likes, under a rho of a third.
+    pub uneven: bool,
     /// How often a process crashes.
     pub crashes: u8,
     /// What it may find afterwards.
@@ -81,12 +85,16 @@ pub struct Setup {
     pub failures: u8,
     /// A leader also sends heartbeats that ask for a shorter promise, and whose answers do not count.
     pub shorter: bool,
+    /// Requests of candidacies and leaderships that have ended still arrive.
+    pub late: bool,
+    /// Answers take their time.
+    pub slow_answers: bool,
+    /// Whoever stands or leads need not ask again in every tick.
+    pub idle: bool,
     /// Two states that differ in names alone are one.
     pub symmetric: bool,
     /// Who stands.
     pub stand: Vec<u8>,
-    /// Process 0 has just been elected in term 1 by process 1: the exploration begins there.
-    pub elected: bool,
     /// The broken rule.
     pub mutation: Option<Mutation>,
 }
@@ -102,6 +110,7 @@ impl Setup {
             drift_ppm: 0,
             deviations: 0,
             steady: 0,
+            uneven: false,
             crashes: 0,
             restarts: vec![Restart::SameBoot, Restart::Reboot],
             wipes: 0,
@@ -109,9 +118,11 @@ impl Setup {
             slow_writes: false,
             failures: 0,
             shorter: false,
+            late: true,
+            slow_answers: false,
+            idle: false,
             symmetric: true,
             stand: (0..voters).collect(),
-            elected: false,
             mutation: None,
         }
     }
@@ -119,11 +130,6 @@ impl Setup {
     /// With one rule broken.
     pub fn breaking(self, mutation: Mutation) -> Self {
         Self { symmetric: false, mutation: Some(mutation), ..self }
-    }
-
-    /// From the election of process 0 on.
-    pub fn elected(self) -> Self {
-        Self { elected: true, ..self }
     }
 
     /// With these alone standing.
@@ -137,13 +143,32 @@ impl Setup {
         Self { deviations, steady: 3, drift_ppm: 333_334, lease, ..self }
     }
 
+    /// Clocks of which each advances by one or two in every tick, as it likes. A promise of 3 ticks
+    /// may be over after two, and the lease under it ends before two: the least with which a leader lives
+    /// through a tick.
+    pub fn uneven(self) -> Self {
+        let lease = vec![3; self.lease.len()];
+        Self { uneven: true, drift_ppm: 333_334, lease, ..self }
+    }
+
     /// Processes that crash so often in all.
     pub fn crashing(self, crashes: u8) -> Self {
         Self { crashes, ..self }
     }
 
+    /// Whether a restarted voter does one thing wrong while it waits, and is gone after the wait, so
+    /// that nothing else can be what breaks.
+    pub fn ends_waiting(&self) -> bool {
+        self.is(Mutation::AbstainerAcknowledgesLower) || self.is(Mutation::WipedAcknowledges)
+    }
+
     pub fn is(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
+    }
+
+    /// Whether somebody has an empty store at some time.
+    pub const fn loses_disks(&self) -> bool {
+        self.wipes > 0 || self.first_start
     }
 
     /// The configured voters.
@@ -155,6 +180,12 @@ impl Setup {
     /// The longest lease of any, in ticks.
     pub fn longest(&self) -> u8 {
         self.lease.iter().copied().max().unwrap_or(0)
+    }
+
+    /// The names of the other voters.
+    pub fn others(&self, process: u8) -> impl Iterator<Item = NodeId> {
+        let me = self.names[usize::from(process)];
+        (0..self.voters).filter(move |&voter| voter != me).map(id)
     }
 
     /// The processes of that voter's name.

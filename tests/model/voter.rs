@@ -5,10 +5,10 @@ use ringrift_p2p::election::core::{Core, Output, Renaming, Rules};
 use ringrift_p2p::election::quorum::VoterSet;
 use ringrift_p2p::election::record::{Promise, Restored, RestoredPromise, VoteRecord, Write};
 use ringrift_p2p::time::Instant;
-use ringrift_wire::NodeId;
+use ringrift_wire::{Message, NodeId};
 use std::collections::BTreeMap;
 
-use crate::packet::{Body, Packet, length};
+use crate::packet::{Body, PRIORITY, Packet, length};
 use crate::setup::{Mutation, NOW, Restart, Setup, TICK, id};
 
 /// How much of what was being written reaches the disk in a crash.
@@ -149,8 +149,13 @@ impl Voter {
             Some(Mutation::OwnLeaseAbstained) => {
                 VoteRecord { longest_lease: rules.lease, ..record }
             }
+            Some(Mutation::AbstainerAcknowledgesLower) => VoteRecord { term: 0, ..record },
             _ => record,
         });
+        let record = match setup.mutation {
+            Some(Mutation::WipedAcknowledges) => Some(first_record(rules.lease)),
+            _ => record,
+        };
         let may_release = matches!(how, Restart::SameBoot | Restart::Reboot);
         let restored = Restored { record, promise: self.file, may_release };
         let since = match setup.mutation {
@@ -159,6 +164,15 @@ impl Voter {
         };
         self.asked = [false; 2];
         self.core = Some(Core::new(rules, restored, since));
+    }
+
+    /// Ends for good when its abstention does.
+    pub fn end_waiting(&mut self) {
+        let waits = |core: &Core| core.abstains_until(NOW).is_some();
+        if self.nonce > 1 && self.core.as_ref().is_some_and(|core| !waits(core)) {
+            self.core = None;
+            self.died = None;
+        }
     }
 
     /// What a second process would send that was started on a copy of the store and believed it.
@@ -189,6 +203,101 @@ impl Voter {
             dead: false,
         };
         core.release(NOW, promise.to, &release);
+    }
+
+    /// The remains of a voter that crashed while it wrote what receiving the packet asks for: only one
+    /// of the record and the promise reached the disk, and nothing was sent. `None` where there
+    /// are not two things to write.
+    pub fn torn(&self, setup: &Setup, process: u8, packet: Packet, torn: Torn) -> Option<Self> {
+        let mut voter = self.clone();
+        voter.core.as_mut()?.expire(NOW);
+        voter.receive(setup, process, packet, &mut Effects::default());
+        let mut writes = Vec::new();
+        while let Some(output) = voter.core.as_mut().and_then(Core::poll_output) {
+            if let Output::Persist { number, write } = output {
+                writes.push((number, write));
+            }
+        }
+        let records = writes.iter().filter(|(_, write)| matches!(write, Write::Record(_))).count();
+        if records == 0 || records == writes.len() {
+            return None;
+        }
+        voter.pending = writes;
+        voter.crash(torn);
+        Some(voter)
+    }
+
+    /// Handles what arrives; what comes of it is still in the core.
+    pub fn receive(&mut self, setup: &Setup, process: u8, packet: Packet, effects: &mut Effects) {
+        let from = id(setup.names[usize::from(packet.from)]);
+        let me = id(setup.names[usize::from(process)]);
+        let nonce = u64::from(packet.nonce);
+        let mut body = packet.body;
+        if let Body::Release { term, .. } = &mut body
+            && setup.is(Mutation::ReleaseWithoutTerm)
+            && let Some(promise) = self.core.as_ref().and_then(|core| core.promise(NOW))
+        {
+            *term = u8::try_from(promise.term).expect("few terms");
+        }
+        if setup.is(Mutation::OwnLeasePromised) {
+            body = body.with_lease(setup.lease[usize::from(process)]);
+        }
+        if setup.is(Mutation::LeaseFromLastSend) && body.is_answer() {
+            body = body.with_number(self.last);
+        }
+        let election = matches!(body, Body::Election { .. });
+        let beat = matches!(body, Body::Beat { .. });
+        if (election && setup.is(Mutation::VoteIgnoresPromise))
+            || (beat && setup.is(Mutation::HeartbeatOverPromise))
+            || ((election || beat) && setup.is(Mutation::ShortenedPromise))
+        {
+            self.forget_promise(me);
+        }
+        let known = self.last;
+        let Some(core) = &mut self.core else { return };
+        if setup.is(Mutation::LeaseFromArrival) && body.is_answer() {
+            let sent = match core.beat(NOW, &[]) {
+                Some((number, _)) => Some(number),
+                None => core.solicit(NOW, &[], PRIORITY).map(|_| u64::from(known) + 1),
+            };
+            if let Some(number) = sent {
+                body = body.with_number(u8::try_from(number).expect("few sends"));
+            }
+        }
+        match body.message(&setup.set()) {
+            Message::Election(asked) => {
+                let granted = core.vote(NOW, from, nonce, &asked).is_ok();
+                if granted && setup.is(Mutation::VoteWithoutPromise) {
+                    self.carry_out(setup, process, effects);
+                    self.forget_promise(me);
+                }
+            }
+            Message::Answer(answer) => {
+                core.on_answer(NOW, from, &answer);
+            }
+            Message::Coordinator(asked) => {
+                let _ = core.acknowledge(NOW, from, nonce, &asked, PRIORITY);
+                if let Some(genesis) = core.genesis_mut() {
+                    let lease = u64::from(asked.lease_ms);
+                    genesis.hear(Duration::from_millis(lease), asked.term);
+                }
+            }
+            Message::Acknowledge(answer) => {
+                core.on_acknowledge(from, &answer);
+            }
+            Message::Release(release) => {
+                core.release(NOW, from, &release);
+            }
+            Message::Inquire(asked) => {
+                let report = core.report(from, nonce, &asked);
+                if let Some(body) = Body::of(&Message::Report(report)) {
+                    let (from, nonce) = (process, self.nonce);
+                    effects.sent.push(Packet { from, to: packet.from, nonce, body });
+                }
+            }
+            Message::Report(report) => core.on_report(from, nonce, &report),
+            _ => {}
+        }
     }
 
     fn apply(&mut self, write: Write) -> Option<&'static str> {

@@ -53,7 +53,8 @@ pub(crate) struct Process {
 pub(crate) struct Net {
     pub(crate) now: Instant,
     rng: Rng,
-    config: Config,
+    /// That of processes that start from now on.
+    pub(crate) config: Config,
     pub(crate) processes: Vec<Process>,
     under_way: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Envelope)>,
     sent: u64,
@@ -175,7 +176,7 @@ impl Net {
                     let now = self.now;
                     self.processes[number].events.push((now, event));
                 }
-                Output::Reply { .. } => {}
+                Output::EndWork { .. } | Output::Reply { .. } => {}
             }
         }
         if self.leaders().len() > 1 {

@@ -9,6 +9,7 @@
 mod gray;
 mod network;
 mod relay;
+mod soak;
 #[expect(dead_code, reason = "tests/daemon uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,7 +4,7 @@ use ringrift_p2p::rng::Rng;
 
 use crate::host::Ending;
 use crate::network::{Flap, Shape};
-use crate::options::{Kind, MS, Nanos, Options, between, chance};
+use crate::options::{Kind, MS, Nanos, OTHER_LEASES, Options, between, chance};
 
 /// Whom a fault hits.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,20 @@ pub(crate) enum Fault {
     Stop { target: Target, down: Nanos },
     /// A process stands still after so many more outputs.
     Pause { target: Target, after: u64, lasting: Nanos },
+    /// A host sleeps.
+    Suspend { target: Target, lasting: Nanos },
+    /// A wall clock is set to so many seconds ahead of true time.
+    WallStep { host: usize, ahead_s: i64 },
+    /// So many datagrams of the past arrive again.
+    Replay { count: u64 },
+    /// The second process of a voter's name starts, on a copy of the first one's store or on none.
+    Twin { copy: bool },
+    /// The second process of a voter's name is killed.
+    TwinEnds,
+    /// A host is restarted with the wrong voter list, or again with the right one.
+    Voters { host: usize, wrong: bool, down: Nanos },
+    /// A host is restarted with a lease of so many thousandths of the first one.
+    Lease { host: usize, permille: u64, down: Nanos },
     /// Writes take up to so long for a while.
     SlowDisk { target: Target, up_to: Nanos, lasting: Nanos },
     /// Writes fail for a while.
@@ -62,7 +76,8 @@ pub(crate) fn schedule(options: &Options, rng: &mut Rng) -> Vec<(Nanos, Fault)> 
 }
 
 fn draw(kind: Kind, options: &Options, rng: &mut Rng) -> Fault {
-    let host = rng.below((options.voters + options.observers) as u64) as usize;
+    let hosts = if chance(rng, 600) { options.voters } else { options.hosts() };
+    let host = rng.below(hosts as u64) as usize;
     let target = if chance(rng, 500) { Target::Leader(host) } else { Target::Host(host) };
     let lease = options.lease;
     let after = if chance(rng, 300) { 0 } else { rng.below(40) };
@@ -77,10 +92,10 @@ fn draw(kind: Kind, options: &Options, rng: &mut Rng) -> Fault {
             0 => Fault::Deafen(target),
             1 => Fault::Silence(target),
             2 | 3 => Fault::Shape(Shape::Whole),
-            _ => Fault::Shape(shape(options.voters + options.observers, rng)),
+            _ => Fault::Shape(shape(options.hosts(), rng)),
         },
         Kind::Flap => {
-            let hosts = (options.voters + options.observers) as u64;
+            let hosts = options.hosts() as u64;
             let periods = [options.heartbeat, lease / 2, lease];
             if chance(rng, 250) {
                 return Fault::Settle;
@@ -114,6 +129,22 @@ fn draw(kind: Kind, options: &Options, rng: &mut Rng) -> Fault {
             }
         }
         Kind::Trigger => Fault::Trigger(target),
+        Kind::Suspend => {
+            let lasting = match rng.below(2) {
+                0 => between(rng, 0, 2 * lease),
+                _ => between(rng, lease, 10 * lease),
+            };
+            Fault::Suspend { target, lasting }
+        }
+        Kind::WallStep => Fault::WallStep { host, ahead_s: between(rng, 0, 1_200) as i64 - 600 },
+        Kind::Replay => Fault::Replay { count: between(rng, 1, 16) },
+        Kind::Twin if chance(rng, 300) => Fault::TwinEnds,
+        Kind::Twin => Fault::Twin { copy: chance(rng, 500) },
+        Kind::OtherSet => Fault::Voters { host, wrong: chance(rng, 600), down },
+        Kind::OtherLease => {
+            let permille = OTHER_LEASES[rng.below(OTHER_LEASES.len() as u64) as usize];
+            Fault::Lease { host, permille, down }
+        }
     }
 }
 

@@ -168,6 +168,8 @@ pub(crate) struct Process {
     pub(crate) outputs: VecDeque<Output>,
     /// Set while it stands still.
     pub(crate) paused: bool,
+    /// Set while its host sleeps: what arrives is lost.
+    pub(crate) asleep: bool,
     /// What arrived meanwhile.
     pub(crate) inbox: VecDeque<Input>,
     /// A crash to come: how, and how long the host stays down.
@@ -178,8 +180,12 @@ pub(crate) struct Process {
     pub(crate) wake: u64,
     /// True time of the current wake-up.
     pub(crate) wake_at: Nanos,
+    /// The deadline that it is for.
+    pub(crate) wake_for: Instant,
     /// It was asked to stop.
     pub(crate) stopping: bool,
+    /// The highest term that it has had written, or found; `None` while its store is empty.
+    pub(crate) highest_term: Option<u64>,
     /// Timeouts in a row that asked for another at once.
     pub(crate) spins: u32,
 }
@@ -190,12 +196,18 @@ pub(crate) struct Host {
     pub(crate) id: NodeId,
     /// The name as text, for the timeline.
     pub(crate) name: String,
+    /// The host whose name it has: itself, unless it is the second of that name.
+    pub(crate) name_of: usize,
     /// The voters that its configuration names.
     pub(crate) voter_set: VoterSet,
+    /// The lease that its configuration names.
+    pub(crate) lease: Nanos,
+    /// Its store was copied from another machine and no process has opened it here.
+    pub(crate) copied: bool,
     /// Its boot clock.
     pub(crate) clock: Clock,
     /// How far its wall clock is ahead, in seconds.
-    pub(crate) wall_ahead_s: u64,
+    pub(crate) wall_ahead_s: i64,
     /// How often its kernel started.
     pub(crate) kernel: u32,
     /// A process ran in this kernel boot.
@@ -214,13 +226,16 @@ impl Host {
     /// What a process that starts at local time `now` finds.
     pub(crate) fn restored(&self, now: Instant) -> Restored {
         let promise = match self.disk.promise {
-            Some(file) if file.kernel == self.kernel => RestoredPromise::Exact(file.promise),
-            _ if self.ran_in_kernel || self.disk.record.is_none() => {
+            Some(file) if file.kernel == self.kernel && !self.copied => {
+                RestoredPromise::Exact(file.promise)
+            }
+            _ if self.copied || self.ran_in_kernel || self.disk.record.is_none() => {
                 RestoredPromise::Unknown { last_possible: now }
             }
             _ => RestoredPromise::Unknown { last_possible: Instant::ZERO },
         };
-        Restored { record: self.disk.record, promise, may_release: self.disk.record.is_some() }
+        let may_release = self.disk.record.is_some() && !self.copied;
+        Restored { record: self.disk.record, promise, may_release }
     }
 }
 

@@ -1,11 +1,17 @@
-//! Planted bugs, made around the untouched production code: a layer between a host and its network
-//! or disk that forgets, rewrites or forges. The checkers must notice each of them.
+//! Planted bugs, made around the untouched production code: a layer between a host and its network,
+//! disk, clock or status that forgets, rewrites, forges or holds back. The checkers must notice each.
 
-use ringrift_p2p::election::record::Restored;
-use ringrift_wire::{Boot, Envelope, Message, Opinion, Verdict};
+use ringrift_p2p::election::record::{Restored, RestoredPromise, VoteRecord};
+use ringrift_p2p::node::Write;
+use ringrift_wire::{
+    Boot, Envelope, MemberState, Message, Opinion, Release, Update, Verdict, decode,
+};
 use std::collections::BTreeMap;
 
+use crate::checkers::honesty::Published;
+use crate::host::duration;
 use crate::options::Nanos;
+use crate::through_wire::repair;
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +20,41 @@ pub(crate) enum Lie {
     None,
     /// A restarted voter finds the record from before its last vote: two votes in a term.
     ForgetsVote,
+    /// A restarted voter finds that it has promised nothing.
+    ForgetsPromise,
+    /// A disk comes back with the record before its last one.
+    OlderRecord,
+    /// Every fourth write of a record is acknowledged and dropped.
+    DropsWrites,
     /// Every answer names the latest send: the lease counts from the answer's arrival. Some arrive a
     /// second time, late.
     LeaseFromArrival,
     /// One more voter than really did says yes: a quorum of two of three, or of two of five.
     QuorumOfTwo,
+    /// A canvass is answered with yes in the name of everybody.
+    ForgedYes,
+    /// Every heartbeat is followed by a RELEASE that nobody sent.
+    ForgedRelease,
+    /// Hosts' clocks differ by eleven times what the configuration says.
+    FastClocks,
+    /// What the second process of a name sends counts as the first one's.
+    TwinIsHeard,
+    /// The status is published once in a while only.
+    LateStatus,
+    /// What the status says of the lease is a lease too late.
+    LongStatus,
+    /// Whoever has left is said to be alive by everybody.
+    Resurrects,
+    /// The outputs of the first host are carried out one an input.
+    NeverDrained,
+    /// Leaders hear no acknowledgement for two leases of every twelve.
+    DeafToAcknowledgements,
+    /// No answer to a canvass arrives.
+    NobodyStands,
+    /// The first host's part in membership is heard by nobody.
+    MuteMember,
+    /// A byte too much at the end of a datagram is overlooked.
+    LooseBytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,35 +64,136 @@ enum Asked {
     Coordinator,
 }
 
+/// One datagram that a host is about to take in, as the layer needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hearer<'a> {
+    /// When.
+    pub(crate) now: Nanos,
+    /// The lease of the cluster.
+    pub(crate) lease: Nanos,
+    /// Who takes it in.
+    pub(crate) host: usize,
+    /// The hosts with a vote and the process that runs on each.
+    pub(crate) voters: &'a [(usize, Boot)],
+    /// The host whose name the sender has.
+    pub(crate) name_of: usize,
+}
+
 /// The layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Liar {
     lie: Lie,
+    lease: Nanos,
     last: BTreeMap<(usize, usize, Asked), u64>,
+    left: BTreeMap<usize, Update>,
+    records: BTreeMap<usize, VoteRecord>,
+    written: u64,
+    published: u64,
 }
 
 impl Liar {
     /// A layer with that bug.
-    pub(crate) const fn new(lie: Lie) -> Self {
-        Self { lie, last: BTreeMap::new() }
+    pub(crate) const fn new(lie: Lie, lease: Nanos) -> Self {
+        Self {
+            lie,
+            lease,
+            last: BTreeMap::new(),
+            left: BTreeMap::new(),
+            records: BTreeMap::new(),
+            written: 0,
+            published: 0,
+        }
+    }
+
+    /// Whether there is no bug.
+    pub(crate) fn is_honest(&self) -> bool {
+        self.lie == Lie::None
+    }
+
+    /// How many parts in a million a clock is fast that should be so many.
+    pub(crate) fn rate(&self, ppm: i64) -> i64 {
+        if self.lie == Lie::FastClocks { ppm * 11 } else { ppm }
     }
 
     /// What a starting process is told that it finds.
     pub(crate) fn restored(&self, mut restored: Restored) -> Restored {
-        if self.lie == Lie::ForgetsVote
-            && let Some(record) = &mut restored.record
-            && record.voted_for.take().is_some()
-        {
-            record.term = record.term.saturating_sub(1);
-            record.nonce = 0;
+        match self.lie {
+            Lie::ForgetsVote => {
+                if let Some(record) = &mut restored.record
+                    && record.voted_for.take().is_some()
+                {
+                    record.term = record.term.saturating_sub(1);
+                    record.nonce = 0;
+                }
+            }
+            Lie::ForgetsPromise if restored.record.is_some() => {
+                restored.promise = RestoredPromise::Exact(None);
+            }
+            _ => {}
         }
         restored
+    }
+
+    /// Whether a write is acknowledged and dropped.
+    pub(crate) fn drops(&mut self, write: &Write) -> bool {
+        if self.lie != Lie::DropsWrites || !matches!(write, Write::Record(_)) {
+            return false;
+        }
+        self.written += 1;
+        self.written.is_multiple_of(4)
+    }
+
+    /// A record takes the place of another on a disk.
+    pub(crate) fn overwrites(&mut self, host: usize, before: Option<VoteRecord>) {
+        if let Some(before) = before.filter(|_| self.lie == Lie::OlderRecord) {
+            self.records.insert(host, before);
+        }
+    }
+
+    /// The record that a disk comes back with after a crash.
+    pub(crate) fn comes_back(&mut self, host: usize, record: &mut Option<VoteRecord>) {
+        if let Some(older) = self.records.remove(&host).filter(|_| record.is_some()) {
+            *record = Some(older);
+        }
+    }
+
+    /// Changes what is published; nothing when it is not published at all.
+    pub(crate) fn publishes(&mut self, mut published: Published) -> Option<Published> {
+        self.published += 1;
+        match self.lie {
+            Lie::LateStatus if !self.published.is_multiple_of(8) => return None,
+            Lie::LongStatus => {
+                published.lease_ends = published.lease_ends.map(|end| end + duration(self.lease));
+            }
+            _ => {}
+        }
+        Some(published)
+    }
+
+    /// How many outputs of a host are carried out at once.
+    pub(crate) fn carries_out(&self, host: usize) -> usize {
+        if self.lie == Lie::NeverDrained && host == 0 { 1 } else { usize::MAX }
+    }
+
+    /// What a host decodes.
+    pub(crate) fn decodes(&self, tag: u32, bytes: &[u8]) -> Option<Envelope> {
+        let strict = decode(bytes, tag).ok();
+        if strict.is_some() || self.lie != Lie::LooseBytes {
+            return strict;
+        }
+        let mut shorter = bytes[..bytes.len().checked_sub(1)?].to_vec();
+        repair(&mut shorter);
+        decode(&shorter, tag).ok()
     }
 
     /// A host sends something.
     pub(crate) fn sends(&mut self, from: usize, to: usize, message: &Message) {
         if self.lie == Lie::None {
             return;
+        }
+        let own = message.updates().iter().find(|update| update.state == MemberState::Left);
+        if let Some(update) = own.filter(|_| self.lie == Lie::Resurrects) {
+            self.left.insert(from, *update);
         }
         let (asked, number) = match message {
             Message::Canvass(m) => (Asked::Canvass, m.number),
@@ -79,18 +216,14 @@ impl Liar {
         }
     }
 
-    /// What a host hears when `from` sent it an envelope; `voters` are the hosts with a vote and the
-    /// process that runs on each.
+    /// What a host hears when `from` sent it an envelope.
     pub(crate) fn hears(
         &self,
-        host: usize,
+        hearer: Hearer<'_>,
         from: usize,
         mut envelope: Envelope,
-        voters: &[(usize, Boot)],
     ) -> Vec<(usize, Envelope)> {
-        let latest = |of: usize, asked: Asked| self.last.get(&(host, of, asked)).copied();
         match self.lie {
-            Lie::None | Lie::ForgetsVote => vec![(from, envelope)],
             Lie::LeaseFromArrival => {
                 let number = match &mut envelope.message {
                     Message::Answer(m) => Some((&mut m.number, Asked::Election)),
@@ -98,37 +231,101 @@ impl Liar {
                     _ => None,
                 };
                 if let Some((number, asked)) = number
-                    && let Some(last) = latest(from, asked)
+                    && let Some(last) = self.latest(hearer.host, from, asked)
                 {
                     *number = last;
                 }
                 vec![(from, envelope)]
             }
-            Lie::QuorumOfTwo => {
+            Lie::QuorumOfTwo => self.repeated(hearer, from, envelope, 1),
+            Lie::ForgedYes if matches!(envelope.message, Message::CanvassReply(_)) => {
+                self.repeated(hearer, from, envelope, usize::MAX)
+            }
+            Lie::ForgedRelease => {
                 let mut heard = vec![(from, envelope.clone())];
-                let forged = voters.iter().find(|(other, _)| *other != host && *other != from);
-                let Some(&(other, boot)) = forged else { return heard };
-                let number = match &mut envelope.message {
-                    Message::CanvassReply(m) if matches!(m.opinion, Opinion::Yes { .. }) => {
-                        Some((&mut m.number, Asked::Canvass))
-                    }
-                    Message::Answer(m) if m.verdict == Verdict::Granted => {
-                        Some((&mut m.number, Asked::Election))
-                    }
-                    Message::Acknowledge(m) if m.verdict == Verdict::Granted => {
-                        Some((&mut m.number, Asked::Coordinator))
-                    }
-                    _ => None,
-                };
-                if let Some((number, asked)) = number
-                    && let Some(last) = latest(other, asked)
-                {
-                    *number = last;
-                    envelope.boot = boot;
-                    heard.push((other, envelope));
+                if let Message::Coordinator(m) = &envelope.message {
+                    let nonce = envelope.boot.nonce;
+                    let release = Release { set: m.set, nonce, term: m.term, dead: false };
+                    heard.push((from, Envelope { message: Message::Release(release), ..envelope }));
                 }
                 heard
             }
+            Lie::TwinIsHeard => vec![(hearer.name_of, envelope)],
+            Lie::Resurrects => {
+                let revived = self.left.values().map(|update| Update {
+                    state: MemberState::Alive,
+                    incarnation: update.incarnation + 1,
+                    ..*update
+                });
+                if let Message::Ping(ringrift_wire::Ping { updates, .. })
+                | Message::Ack(ringrift_wire::Ack { updates, .. }) = &mut envelope.message
+                {
+                    updates.extend(revived.take(2));
+                    updates.truncate(8);
+                }
+                vec![(from, envelope)]
+            }
+            Lie::DeafToAcknowledgements
+                if matches!(envelope.message, Message::Acknowledge(_))
+                    && hearer.now / hearer.lease % 12 >= 10 =>
+            {
+                Vec::new()
+            }
+            Lie::NobodyStands if matches!(envelope.message, Message::CanvassReply(_)) => Vec::new(),
+            Lie::MuteMember
+                if from == 0
+                    && matches!(
+                        envelope.message,
+                        Message::Ping(_)
+                            | Message::Ack(_)
+                            | Message::PingReq(_)
+                            | Message::Nack(_)
+                            | Message::RelayedAck(_)
+                            | Message::Gossip(_)
+                            | Message::Pull(_)
+                    ) =>
+            {
+                Vec::new()
+            }
+            _ => vec![(from, envelope)],
         }
+    }
+
+    fn latest(&self, host: usize, of: usize, asked: Asked) -> Option<u64> {
+        self.last.get(&(host, of, asked)).copied()
+    }
+
+    /// An answer, and the same in the names of so many others.
+    fn repeated(
+        &self,
+        hearer: Hearer<'_>,
+        from: usize,
+        envelope: Envelope,
+        times: usize,
+    ) -> Vec<(usize, Envelope)> {
+        let mut heard = vec![(from, envelope.clone())];
+        let others = hearer.voters.iter().filter(|(id, _)| *id != hearer.host && *id != from);
+        for &(other, boot) in others.take(times) {
+            let mut forged = Envelope { boot, ..envelope.clone() };
+            let number = match &mut forged.message {
+                Message::CanvassReply(m) if matches!(m.opinion, Opinion::Yes { .. }) => {
+                    Some((&mut m.number, Asked::Canvass))
+                }
+                Message::Answer(m) if m.verdict == Verdict::Granted => {
+                    Some((&mut m.number, Asked::Election))
+                }
+                Message::Acknowledge(m) if m.verdict == Verdict::Granted => {
+                    Some((&mut m.number, Asked::Coordinator))
+                }
+                _ => None,
+            };
+            if let Some((number, asked)) = number
+                && let Some(last) = self.latest(hearer.host, other, asked)
+            {
+                *number = last;
+                heard.push((other, forged));
+            }
+        }
+        heard
     }
 }

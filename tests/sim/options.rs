@@ -53,9 +53,21 @@ pub(crate) enum Kind {
     Disk,
     /// Operators ask for elections.
     Trigger,
+    /// Hosts sleep: their clock runs on, what is sent to them meanwhile is lost.
+    Suspend,
+    /// Wall clocks are set forwards and backwards.
+    WallStep,
+    /// Datagrams that were sent long ago, by processes that may be gone, arrive again.
+    Replay,
+    /// A second process has a voter's name, at an address of its own.
+    Twin,
+    /// Hosts are restarted with a voter list that differs by one name.
+    OtherSet,
+    /// Hosts are restarted with another lease.
+    OtherLease,
 }
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 15] = [
     Kind::Cut,
     Kind::Flap,
     Kind::Crash,
@@ -65,7 +77,26 @@ const KINDS: [Kind; 9] = [
     Kind::Pause,
     Kind::Disk,
     Kind::Trigger,
+    Kind::Suspend,
+    Kind::WallStep,
+    Kind::Replay,
+    Kind::Twin,
+    Kind::OtherSet,
+    Kind::OtherLease,
 ];
+
+/// The leases that hosts may be restarted with, in thousandths of the first one.
+pub(crate) const OTHER_LEASES: [u64; 4] = [500, 1_000, 1_500, 3_000];
+
+/// The voter list that some hosts have by mistake. One of one run: two lists that each differ from the
+/// right one by a name may have two quorums without a common voter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OtherSet {
+    /// This voter is missing.
+    Without(usize),
+    /// The first observer is one of them.
+    WithObserver,
+}
 
 /// The choices of one run.
 #[derive(Clone, Debug)]
@@ -76,6 +107,12 @@ pub(crate) struct Options {
     pub(crate) voters: usize,
     /// Nodes that are no voters.
     pub(crate) observers: usize,
+    /// Nobody is configured with the observers: they join by themselves.
+    pub(crate) open: bool,
+    /// The voter whose name a second host has.
+    pub(crate) twin: Option<usize>,
+    /// A voter list that is wrong.
+    pub(crate) other_set: Option<OtherSet>,
     /// Voters that never lead; fewer than a minority.
     pub(crate) never: usize,
     /// h.
@@ -159,20 +196,54 @@ impl Options {
             late: weighted(rng, &[(3, 0), (2, 10), (2, 100)]),
             late_max: weighted(rng, &[(2, 2 * lease), (1, 12 * lease)]),
         };
-        let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|_| chance(rng, 500)).collect();
+        let density = weighted(rng, &[(2, 150), (3, 350), (1, 600)]);
+        let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|_| chance(rng, density)).collect();
         if kinds.is_empty() {
             kinds.push(Kind::Crash);
         }
+        let observers = match rng.below(1_000) {
+            0 => between(rng, 60, 200),
+            1..10 => between(rng, 9, 40),
+            10..60 => between(rng, 3, 8),
+            _ => weighted(rng, &[(8, 0), (1, 1), (1, 2)]),
+        };
+        let many = observers > 8;
+        // The shortest lease has to have room for two heartbeats.
+        if many || lease < 4 * heartbeat {
+            kinds.retain(|&kind| kind != Kind::OtherLease);
+        }
+        // Where one voter is a quorum by itself, nobody can tell its second process so.
+        if voters < 2 || (voters == 2 && kinds.contains(&Kind::OtherSet)) {
+            kinds.retain(|&kind| kind != Kind::Twin);
+        }
+        let mut twin = None;
+        if kinds.contains(&Kind::Twin) {
+            twin = Some(rng.below(voters as u64) as usize);
+        }
+        let mut other_set = None;
+        if kinds.contains(&Kind::OtherSet) {
+            let without = OtherSet::Without(rng.below(voters as u64) as usize);
+            let with = observers > 0 && chance(rng, 500);
+            other_set = if with { Some(OtherSet::WithObserver) } else { Some(without) };
+            if voters == 1 && !with {
+                other_set = None;
+                kinds.retain(|&kind| kind != Kind::OtherSet);
+            }
+        }
+        let fault_span = lease * if many { between(rng, 4, 8) } else { between(rng, 6, 30) };
         Self {
             seed,
             voters,
-            observers: weighted(rng, &[(8, 0), (1, 1), (1, 2)]),
+            observers: observers as usize,
+            open: observers > 0 && chance(rng, 300),
+            twin,
+            other_set,
             never: if voters > 2 && chance(rng, 100) { 1 } else { 0 },
             heartbeat,
             lease,
             election_timeout: weighted(rng, &[(1, lease / 2), (3, lease), (1, 2 * lease)]),
             probe: weighted(rng, &[(3, heartbeat), (1, 2 * heartbeat)]),
-            silence: lease,
+            silence: lease * weighted(rng, &[(3, 1), (1, 4)]),
             drift_ppm: weighted(rng, &[(1, 100), (4, 10_000), (1, 50_000)]),
             wall_spread_s: weighted(rng, &[(1, 0), (1, 2), (1, 600)]),
             quality,
@@ -183,8 +254,27 @@ impl Options {
             start_spread: weighted(rng, &[(1, MS), (2, lease), (1, 4 * lease)]),
             kinds,
             fault_gap: weighted(rng, &[(1, lease / 4), (3, lease), (2, 4 * lease)]),
-            fault_span: lease * between(rng, 6, 30),
+            fault_span,
         }
+    }
+
+    /// How many hosts there are.
+    pub(crate) fn hosts(&self) -> usize {
+        self.voters + self.observers + usize::from(self.twin.is_some())
+    }
+
+    /// Whether datagrams of the past arrive again.
+    pub(crate) fn replays(&self) -> bool {
+        self.kinds.contains(&Kind::Replay)
+    }
+
+    /// The shortest and the longest lease that a host may have.
+    pub(crate) fn leases(&self) -> (Nanos, Nanos) {
+        if !self.kinds.contains(&Kind::OtherLease) {
+            return (self.lease, self.lease);
+        }
+        let part = |permille: Option<&u64>| self.lease * permille.unwrap_or(&1_000) / 1_000;
+        (part(OTHER_LEASES.iter().min()), part(OTHER_LEASES.iter().max()))
     }
 
     /// A quiet cluster with the timings of the loopback configuration, for scenarios.
@@ -193,6 +283,9 @@ impl Options {
             seed: 1,
             voters,
             observers: 0,
+            open: false,
+            twin: None,
+            other_set: None,
             never: 0,
             heartbeat: 100 * MS,
             lease: 400 * MS,

@@ -12,6 +12,20 @@ use crate::options::{MS, Nanos, Options, between};
 use crate::sometimes::{Hits, Path};
 use crate::world::{What, World};
 
+/// In one of so many seeds the healed hosts are given the time to find each other.
+const COMPLETE_EVERY: u64 = 8;
+
+/// How near a run came to the bounds, in thousandths of each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Worst {
+    /// The longest time without a leader after the healing.
+    pub(crate) leader: u64,
+    /// How long after the healing somebody was not seen.
+    pub(crate) agreement: u64,
+    /// The most datagrams of one process in a probe interval.
+    pub(crate) sends: u64,
+}
+
 /// What came of a run.
 pub(crate) struct Report {
     /// The choices.
@@ -28,8 +42,8 @@ pub(crate) struct Report {
     pub(crate) passed: Nanos,
     /// Events handled.
     pub(crate) steps: u64,
-    /// The longest time without a leader after the healing, in thousandths of the bound.
-    pub(crate) worst_permille: u64,
+    /// How near it came to the bounds.
+    pub(crate) worst: Worst,
 }
 
 /// Runs one seed.
@@ -80,29 +94,40 @@ pub(crate) fn run_without(
         }
     }
     world.run_until(options.fault_span);
-    let mut worst_permille = 0;
     if world.violation.is_none() {
         let one_way = between(&mut world.rng, MS / 10, (options.heartbeat / 8).max(MS / 5));
         // "Disks work": a round in which every write is the longest must fit its timeout.
         world.options.fsync_max = options.fsync_max.min(options.election_timeout / 8);
-        let bound = liveness::bound(&world.options, one_way);
-        let healed = world.heal(one_way, bound);
-        let deadline = world.now + bound + MS;
+        let healed = world.heal(one_way);
+        let deadline = world.checkers.liveness.map_or(world.now, |liveness| liveness.due()) + MS;
         let led = |world: &World| world.leader().is_some_and(|leader| healed.contains(&leader));
         while world.violation.is_none() && world.now < deadline && !led(&world) {
             world.run_for(options.lease / 4);
         }
-        let settled = world.now + 2 * options.lease + liveness::store_retry(&options);
+        let settled = world.now + 2 * options.leases().1 + liveness::store_retry(&options);
         if is_timely(&options, one_way) {
-            world.calm = Some(Calm::new(settled, healed.clone()));
+            world.checkers.calm = Some(Calm::new(settled, healed.clone()));
         }
         world.run_until(settled + 6 * options.lease);
         if let Some(leader) = world.leader() {
             let inside = healed.contains(&leader);
             world.hits.hit(if inside { Path::HealedAndLed } else { Path::LedByOutsiderAfterHeal });
         }
-        worst_permille = world.liveness.as_ref().map_or(0, |l| l.worst() * 1_000 / bound);
+        // Now and then long enough for everybody to have found everybody.
+        let due = world.checkers.agreement.as_ref().map_or(0, |agreement| agreement.due());
+        if options.seed.is_multiple_of(COMPLETE_EVERY) && options.observers <= 8 {
+            world.run_until(due + 16 * options.probe);
+        }
+        if world.now > due {
+            world.hits.hit(Path::EverybodySeen);
+        }
     }
+    let checkers = &world.checkers;
+    let worst = Worst {
+        leader: checkers.liveness.map_or(0, |it| it.worst_permille()),
+        agreement: checkers.agreement.as_ref().map_or(0, |it| it.worst_permille()),
+        sends: checkers.bounds.worst_permille(),
+    };
     Report {
         options,
         faults,
@@ -111,6 +136,6 @@ pub(crate) fn run_without(
         timeline: world.timeline.lines().to_vec(),
         passed: world.now,
         steps: world.steps,
-        worst_permille,
+        worst,
     }
 }

@@ -102,7 +102,7 @@ impl Scene {
 
     /// The term that is led at present.
     pub(crate) fn term(&self) -> Option<u64> {
-        self.leases.leader(self.now).map(|(_, held)| held.term)
+        self.checkers.leases.leader(self.now).map(|(_, held)| held.term)
     }
 
     /// The durable term of a host.
@@ -312,7 +312,7 @@ fn a_voter_with_a_higher_term_raises_the_leaders_without_a_gap() {
     record.term += 5;
     record.voted_for = None;
     let raised = record.term;
-    scene.terms.found(4, raised);
+    scene.checkers.terms.found(4, raised);
     scene.start(4);
     scene.hold(10 * LEASE, "host 0 leads", |world| world.leader() == Some(0));
     assert!(scene.term() > term.max(Some(raised)), "{:?} is not above {raised}", scene.term());

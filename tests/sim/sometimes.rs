@@ -36,10 +36,27 @@ pub(crate) enum Path {
     MemberDied,
     HealedAndLed,
     LedByOutsiderAfterHeal,
+    EverybodySeen,
+    StrangeDatagramDecoded,
+    DatagramReplayed,
+    OlderBootReplayed,
+    HostSlept,
+    WallClockSet,
+    TwinStarted,
+    ForeignAddress,
+    NameInConflict,
+    NameTaken,
+    MemberMoved,
+    MemberLeft,
+    MemberRefuted,
+    RefusedVoterSet,
+    VoterSetMismatch,
+    LeaseConfigured,
+    SoundLeaderLostItsQuorum,
 }
 
 /// Every path with the name that a report shows.
-pub(crate) const PATHS: [(Path, &str); 32] = [
+pub(crate) const PATHS: [(Path, &str); 49] = [
     (Path::LeaderElected, "a leader was elected"),
     (Path::LeaderStopped, "a leader stopped on request"),
     (Path::LeaseLapsed, "a lease lapsed"),
@@ -72,11 +89,34 @@ pub(crate) const PATHS: [(Path, &str); 32] = [
     (Path::MemberDied, "a member was declared dead"),
     (Path::HealedAndLed, "a healed quorum had a leader"),
     (Path::LedByOutsiderAfterHeal, "a voter outside the healed quorum led"),
+    (Path::EverybodySeen, "everybody healed was given the time to see everybody"),
+    (Path::StrangeDatagramDecoded, "damage behind a good checksum made another message"),
+    (Path::DatagramReplayed, "a datagram of the past arrived again"),
+    (Path::OlderBootReplayed, "a datagram of a process that was gone arrived again"),
+    (Path::HostSlept, "a host slept"),
+    (Path::WallClockSet, "a wall clock was set"),
+    (Path::TwinStarted, "a second process of a voter's name started"),
+    (Path::ForeignAddress, "a voter's name was used at a foreign address"),
+    (Path::NameInConflict, "a member saw two processes of one name"),
+    (Path::NameTaken, "the second process of a name was told so"),
+    (Path::MemberMoved, "a member was believed at another address"),
+    (Path::MemberLeft, "a member was seen to have left"),
+    (Path::MemberRefuted, "an accusation was refuted"),
+    (Path::RefusedVoterSet, "a vote was refused to a voter with another list"),
+    (Path::VoterSetMismatch, "a voter with another list was noticed"),
+    (Path::LeaseConfigured, "a host was restarted with another lease"),
+    (Path::SoundLeaderLostItsQuorum, "a leader that was sound itself lost its quorum"),
 ];
 
 /// How often each path was hit.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hits([u64; PATHS.len()]);
+
+impl Default for Hits {
+    fn default() -> Self {
+        Self([0; PATHS.len()])
+    }
+}
 
 impl Hits {
     /// Counts one.

@@ -68,6 +68,12 @@ pub(crate) fn describe(message: &Message) -> Option<String> {
         )),
         Message::Conflict(m) => Some(format!("CONFLICT the first is at {}", m.address)),
         Message::StepDown(m) => Some(format!("STEP-DOWN term {}", m.term)),
+        Message::Offer(m) => Some(format!("OFFER #{} term {}", m.number, m.term)),
+        Message::Ready(m) => {
+            let why = m.unready.map_or("yes", |why| why.as_str());
+            Some(format!("READY #{} term {} {why}", m.number, m.term))
+        }
+        Message::Go(m) => Some(format!("GO term {} to {}", m.term, m.successor)),
         Message::Ping(_)
         | Message::Ack(_)
         | Message::PingReq(_)

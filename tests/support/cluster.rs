@@ -5,7 +5,7 @@
 use core::fmt::Write as _;
 use core::time::Duration;
 use ringrift_p2p::config::{Surroundings, promise_file};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -125,6 +125,16 @@ impl Cluster {
         &self.hosts[node].net
     }
 
+    /// The address of `node` in the configuration.
+    pub fn address(&self, node: usize) -> Ipv4Addr {
+        self.hosts[node].address
+    }
+
+    /// Where `node` answers HTTP.
+    pub fn http(&self, node: usize) -> SocketAddr {
+        self.hosts[node].http
+    }
+
     /// The folder of the vote store of `node`.
     pub fn store(&self, node: usize) -> PathBuf {
         self.dir.path().join("data").join(NAMES[node])
@@ -141,6 +151,26 @@ impl Cluster {
     pub fn start(&mut self, node: usize) {
         let process = Process::start(self.command(node), self.dir.path(), NAMES[node]);
         self.nodes[node] = Some(process);
+    }
+
+    /// The command that runs `node` under a guardian.
+    pub fn guarded_command(&self, node: usize) -> std::process::Command {
+        let mut command = self.command(node);
+        command.arg("--guardian");
+        command
+    }
+
+    /// Starts `node` with this command.
+    pub fn start_as(&mut self, node: usize, command: std::process::Command) {
+        let process = Process::start(command, self.dir.path(), NAMES[node]);
+        self.nodes[node] = Some(process);
+    }
+
+    /// Sends the node's own process, which a guardian watches, a signal.
+    #[track_caller]
+    pub fn signal_node(&self, node: usize, signal: Signal) {
+        let pid = i32::try_from(self.status(node).number("pid")).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), signal).expect("it runs");
     }
 
     /// Starts every node.

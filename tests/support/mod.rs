@@ -8,6 +8,7 @@
 
 pub mod cluster;
 pub mod http;
+pub mod journal;
 pub mod net;
 pub mod process;
 pub mod watch;

@@ -25,6 +25,7 @@ use crate::envelope::{HEADER_LEN, read_header, write_header};
 use crate::id::BAD_NAME;
 use crate::kind::Kind;
 use crate::piggyback::{BAD_FLAG, TOO_MANY_UPDATES};
+use crate::seal::SEAL_LEN;
 use crate::update::MAX_UPDATES;
 use crate::{Boot, DecodeError, EncodeError, Envelope, MAX_DATAGRAM, Message, NodeId, Update};
 
@@ -91,8 +92,8 @@ impl Envelope {
 }
 
 impl Message {
-    /// How many bytes of updates can still be added to this message when `sender` sends it; an
-    /// update takes [`Update::encoded_len`].
+    /// How many bytes of updates can still be added to this message when `sender` sends it, so that it
+    /// can also be sealed; an update takes [`Update::encoded_len`].
     ///
     /// 0 when it carries [`MAX_UPDATES`] already.
     #[must_use]
@@ -100,7 +101,7 @@ impl Message {
         if self.updates().len() >= MAX_UPDATES {
             return 0;
         }
-        MAX_DATAGRAM.saturating_sub(datagram_len(sender, boot, self))
+        (MAX_DATAGRAM - SEAL_LEN).saturating_sub(datagram_len(sender, boot, self))
     }
 
     /// The updates that this message carries.
@@ -124,6 +125,9 @@ impl Message {
             | Self::Inquire(_)
             | Self::Report(_)
             | Self::StepDown(_)
+            | Self::Offer(_)
+            | Self::Ready(_)
+            | Self::Go(_)
             | Self::Conflict(_)
             | Self::Hearing(_) => &[],
         }

@@ -38,24 +38,84 @@ pub fn cluster_tag(name: &str) -> u32 {
     crc32fast::hash(name.as_bytes())
 }
 
+/// Whether a datagram is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seal {
+    /// Anybody can read it.
+    Plain,
+    /// Encrypted and authenticated.
+    Sealed,
+}
+
+impl Seal {
+    /// The flags byte.
+    pub(crate) const fn flags(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Sealed => SEALED,
+        }
+    }
+}
+
 /// Writes the header of a datagram whose payload stands already in its place.
 ///
 /// `datagram` is as long as the length field can say: at most [`MAX_DATAGRAM`].
 pub(crate) fn write_header(datagram: &mut [u8], cluster_tag: u32, nonce: u64) {
-    let Ok(length) = u16::try_from(datagram.len()) else { return };
-    let Some((header, payload)) = datagram.split_first_chunk_mut::<HEADER_LEN>() else { return };
+    let Some(header) = datagram.first_chunk_mut::<HEADER_LEN>() else { return };
     header[0..2].copy_from_slice(&MAGIC);
     header[2] = VERSION;
-    header[3] = 0;
     header[4..8].copy_from_slice(&cluster_tag.to_le_bytes());
-    header[8..10].copy_from_slice(&length.to_le_bytes());
     header[14..22].copy_from_slice(&nonce.to_le_bytes());
+    header_without_checksum(datagram, Seal::Plain);
+    finish_header(datagram);
+}
+
+/// Makes flags and length of a header right, sets its checksum to zero, and gives it.
+pub(crate) fn header_without_checksum(datagram: &mut [u8], seal: Seal) -> [u8; HEADER_LEN] {
+    let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
+    let Some(header) = datagram.first_chunk_mut::<HEADER_LEN>() else { return [0; HEADER_LEN] };
+    header[3] = seal.flags();
+    header[8..10].copy_from_slice(&length.to_le_bytes());
+    header[10..14].fill(0);
+    *header
+}
+
+/// Writes the checksum of a datagram that is otherwise complete.
+pub(crate) fn finish_header(datagram: &mut [u8]) {
+    let Some((header, payload)) = datagram.split_first_chunk_mut::<HEADER_LEN>() else { return };
     let checksum = checksum(header, payload);
     header[10..14].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// Checks the header, cheapest first, and gives the sender's nonce and the payload.
 pub(crate) fn read_header(datagram: &[u8], cluster_tag: u32) -> Result<(u64, &[u8]), DecodeError> {
+    if datagram.get(3) == Some(&SEALED) {
+        begins_well(datagram)?;
+        return Err(DecodeError::Sealed);
+    }
+    let (_, nonce) = check_header(datagram, cluster_tag)?;
+    Ok((nonce, datagram.get(HEADER_LEN..).unwrap_or_default()))
+}
+
+/// Checks the header, cheapest first, and gives whether the payload is sealed, and the sender's nonce.
+pub(crate) fn check_header(datagram: &[u8], cluster_tag: u32) -> Result<(Seal, u64), DecodeError> {
+    let (header, payload) = begins_well(datagram)?;
+    if u32_at(header, 4) != cluster_tag {
+        return Err(DecodeError::Cluster);
+    }
+    if usize::from(u16::from_le_bytes([header[8], header[9]])) != datagram.len() {
+        return Err(DecodeError::Length);
+    }
+    if u32_at(header, 10) != checksum(header, payload) {
+        return Err(DecodeError::Checksum);
+    }
+    let nonce = u64::from(u32_at(header, 14)) | u64::from(u32_at(header, 18)) << 32;
+    let seal = if header[3] == SEALED { Seal::Sealed } else { Seal::Plain };
+    Ok((seal, nonce))
+}
+
+/// The checks up to the flags; gives header and payload.
+fn begins_well(datagram: &[u8]) -> Result<(&[u8; HEADER_LEN], &[u8]), DecodeError> {
     let Some((header, payload)) = datagram.split_first_chunk::<HEADER_LEN>() else {
         return Err(DecodeError::TooShort);
     };
@@ -71,20 +131,7 @@ pub(crate) fn read_header(datagram: &[u8], cluster_tag: u32) -> Result<(u64, &[u
     if header[3] & !SEALED != 0 {
         return Err(DecodeError::Flags(header[3]));
     }
-    if header[3] == SEALED {
-        return Err(DecodeError::Sealed);
-    }
-    if u32_at(header, 4) != cluster_tag {
-        return Err(DecodeError::Cluster);
-    }
-    if usize::from(u16::from_le_bytes([header[8], header[9]])) != datagram.len() {
-        return Err(DecodeError::Length);
-    }
-    if u32_at(header, 10) != checksum(header, payload) {
-        return Err(DecodeError::Checksum);
-    }
-    let nonce = u64::from(u32_at(header, 14)) | u64::from(u32_at(header, 18)) << 32;
-    Ok((nonce, payload))
+    Ok((header, payload))
 }
 
 /// CRC32 (IEEE) over the whole datagram, its own field taken as zero.

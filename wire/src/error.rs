@@ -42,7 +42,7 @@ pub enum DecodeError {
     Version(u8),
     /// A flag that this version does not know; holds all flags.
     Flags(u8),
-    /// It is sealed, and this program has no key.
+    /// It is sealed, and this node has no key.
     Sealed,
     /// The tag of another cluster.
     Cluster,
@@ -66,11 +66,17 @@ pub enum DecodeError {
     Trailing,
     /// A number is written in more bytes than it needs.
     NotMinimal,
+    /// It is not sealed, and this node takes sealed ones only.
+    Unsealed,
+    /// It is sealed, and no key of this node opens it.
+    Seal,
+    /// It is sealed, and came before.
+    Replayed,
 }
 
 impl DecodeError {
     /// One of each class; the numbers they hold are 0.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::TooShort,
         Self::TooLong,
         Self::Magic,
@@ -88,6 +94,9 @@ impl DecodeError {
         Self::TooManyUpdates,
         Self::Trailing,
         Self::NotMinimal,
+        Self::Unsealed,
+        Self::Seal,
+        Self::Replayed,
     ];
 
     /// The class, as a word for logs and metric labels.
@@ -111,6 +120,9 @@ impl DecodeError {
             Self::TooManyUpdates => "too_many_updates",
             Self::Trailing => "trailing",
             Self::NotMinimal => "not_minimal",
+            Self::Unsealed => "unsealed",
+            Self::Seal => "seal",
+            Self::Replayed => "replayed",
         }
     }
 
@@ -121,7 +133,8 @@ impl DecodeError {
             Self::TooShort | Self::TooLong | Self::Magic | Self::Length | Self::Checksum => {
                 Fault::Bytes
             }
-            Self::Sealed | Self::Cluster => Fault::Operator,
+            Self::Replayed => Fault::Bytes,
+            Self::Sealed | Self::Unsealed | Self::Seal | Self::Cluster => Fault::Operator,
             Self::Version(_)
             | Self::Flags(_)
             | Self::Name
@@ -144,7 +157,7 @@ impl fmt::Display for DecodeError {
             Self::Magic => f.write_str("the datagram is not of this protocol"),
             Self::Version(version) => write!(f, "the peer speaks format version {version}"),
             Self::Flags(flags) => write!(f, "the peer set unknown flags in {flags:#010b}"),
-            Self::Sealed => f.write_str("the datagram is sealed and no key is configured"),
+            Self::Sealed => f.write_str("the datagram is sealed, and no key is configured"),
             Self::Cluster => f.write_str("the datagram is of another cluster"),
             Self::Length => f.write_str("the datagram has another length than it says"),
             Self::Checksum => f.write_str("the checksum does not match"),
@@ -158,6 +171,11 @@ impl fmt::Display for DecodeError {
             }
             Self::Trailing => f.write_str("bytes follow the peer's message"),
             Self::NotMinimal => f.write_str("the peer wrote a number in more bytes than it needs"),
+            Self::Unsealed => {
+                f.write_str("the datagram is not sealed, and only sealed ones are taken")
+            }
+            Self::Seal => f.write_str("no key of this node opens the sealed datagram"),
+            Self::Replayed => f.write_str("the sealed datagram came before"),
         }
     }
 }

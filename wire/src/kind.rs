@@ -87,6 +87,9 @@ kinds! {
     17 StepDown "step_down"
     18 Conflict "conflict"
     19 Hearing "hearing"
+    20 Offer "offer"
+    21 Ready "ready"
+    22 Go "go"
 }
 
 #[cfg(test)]

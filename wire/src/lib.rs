@@ -71,12 +71,18 @@
 //!
 //! # Sealed datagrams
 //!
-//! Version 1 has room for them, and this program refuses them ([`DecodeError::Sealed`]). In a sealed
-//! datagram flag bit 0 is set and the header is the same, checksum included. The payload is a counter
-//! of eight bytes that never repeats within a boot, then the ciphertext of the payload above, then a
-//! tag of sixteen bytes: XChaCha20-Poly1305 with the header, its checksum as 0, as associated data,
-//! and with nonce, counter and eight zero bytes as its own nonce. So a sealed message has 24 bytes
-//! less for its body, and [`Message::room`] is the place that knows.
+//! With a key, [`seal`] makes a sealed datagram of one that [`encode`] wrote, and [`open`] the plain one
+//! again. Flag bit 0 is set and the header is the same, checksum included. The payload is
+//!
+//! | length | field | value |
+//! |---|---|---|
+//! | 8 | counter | never the same twice in one boot, little-endian |
+//! | | ciphertext | of the payload above |
+//! | 16 | tag | |
+//!
+//! by XChaCha20-Poly1305, with the header, its checksum as 0, as associated data, and with boot nonce,
+//! counter and eight zero bytes as its own nonce. [`Message::room`] leaves room for the [`SEAL_LEN`] bytes
+//! more, so what is filled up can be sealed.
 
 mod codec;
 mod envelope;
@@ -85,6 +91,7 @@ mod id;
 mod kind;
 mod message;
 mod piggyback;
+mod seal;
 mod update;
 
 pub use codec::{decode, encode};
@@ -93,10 +100,12 @@ pub use error::{DecodeError, EncodeError, Fault};
 pub use id::{Boot, NodeId, NodeIdError};
 pub use kind::Kind;
 pub use message::{
-    Ack, Acknowledge, Answer, Beacon, Canvass, CanvassReply, Conflict, Coordinator, Election,
-    Gossip, Hearing, Inquire, MAX_ROW, Message, Nack, Opinion, Ping, PingReq, Priority, Pull,
-    Record, Refusal, RelayedAck, Release, Report, StepDown, Verdict, VoterSetTag,
+    Ack, Acknowledge, Answer, Beacon, Canvass, CanvassReply, Conflict, Coordinator, Election, Go,
+    Gossip, Hearing, Inquire, MAX_ROW, Message, Nack, Offer, Opinion, Ping, PingReq, Priority,
+    Pull, Ready, Record, Refusal, RelayedAck, Release, Report, StepDown, Unready, Verdict,
+    VoterSetTag,
 };
+pub use seal::{BadKey, Key, KeyId, Opened, SEAL_LEN, is_sealed, open, seal};
 pub use update::{MAX_UPDATES, MemberState, Update, Updates};
 
 /// The largest datagram that a node sends or accepts, in bytes, header included.

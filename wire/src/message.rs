@@ -51,6 +51,12 @@ pub enum Message {
     Conflict(Conflict),
     /// How I hear each other voter.
     Hearing(Hearing),
+    /// Could you lead after me?
+    Offer(Offer),
+    /// The answer to an offer.
+    Ready(Ready),
+    /// I lead no longer: the one named here stands next.
+    Go(Go),
 }
 
 /// SWIM's ping [SWIM §3.1].
@@ -370,6 +376,78 @@ pub struct StepDown {
     pub set: VoterSetTag,
     /// The term that is to end; in any other the request says nothing.
     pub term: u64,
+}
+
+/// The leader of `term` asks whether the receiver could lead after it. Binds nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Offer {
+    /// The leader's voters.
+    pub set: VoterSetTag,
+    /// Echoed by the answer; the same in every repetition.
+    pub number: u64,
+    /// The term that would end.
+    pub term: u64,
+}
+
+/// Why a voter cannot lead next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub enum Unready {
+    /// It is drained, or configured never to lead.
+    Drained,
+    /// Its vote store is empty or does not work.
+    Store,
+    /// It restarted and abstains.
+    Abstaining,
+    /// Too few voters answer it, or would vote for it.
+    NoQuorum,
+    /// It counts with other voters.
+    VoterSet,
+    /// It is about to end.
+    Stopping,
+    /// It does not follow the asker in that term.
+    NotFollowing,
+}
+
+impl Unready {
+    /// The word for logs and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::Store => "store",
+            Self::Abstaining => "abstaining",
+            Self::NoQuorum => "no_quorum",
+            Self::VoterSet => "voter_set",
+            Self::Stopping => "stopping",
+            Self::NotFollowing => "not_following",
+        }
+    }
+}
+
+/// The answer to an [`Offer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Ready {
+    /// The voter's voters.
+    pub set: VoterSetTag,
+    /// The number of the offer.
+    pub number: u64,
+    /// The term of the offer.
+    pub term: u64,
+    /// Why it is not ready; `None` when it is: a quorum would vote for it.
+    pub unready: Option<Unready>,
+}
+
+/// The sender has released `term`: `successor` stands now, and the others let it go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Go {
+    /// The sender's voters.
+    pub set: VoterSetTag,
+    /// The term that has ended; for the receiver this is a RELEASE of it as well.
+    pub term: u64,
+    /// Who stands next.
+    pub successor: NodeId,
+    /// A better voter takes over: this counts against the rate of takeovers.
+    pub takeover: bool,
 }
 
 /// The receiver is the second live process of its name: the first has just answered the sender.

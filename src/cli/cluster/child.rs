@@ -40,7 +40,7 @@ impl Program {
             .arg("run")
             .arg("--config")
             .arg(&self.config)
-            .args(["--node", id.as_str(), "--promise-in-data-dir"])
+            .args(["--node", id.as_str(), "--promise-in-data-dir", "--guardian"])
             .arg("--data-dir")
             .arg(self.folder.join(id.as_str()))
             .arg("--die-with-parent")
@@ -63,6 +63,7 @@ pub(super) struct Said {
     pub(super) leader: Option<String>,
     pub(super) alive_peers: u64,
     pub(super) no_leader_reason: Option<String>,
+    pub(super) pid: Option<u32>,
 }
 
 impl Said {
@@ -77,6 +78,7 @@ impl Said {
             leader: text("leader_id"),
             alive_peers: status["alive_peers"].as_u64()?,
             no_leader_reason: text("no_leader_reason"),
+            pid: status["pid"].as_u64().and_then(|pid| pid.try_into().ok()),
         })
     }
 }
@@ -141,7 +143,12 @@ impl Voter {
         Ok(())
     }
 
-    /// The id of the running process.
+    /// The id of the process of the node itself, which its guardian watches; known once it has answered.
+    pub(super) fn node_pid(&self) -> Option<u32> {
+        self.said.as_ref().and_then(|said| said.pid)
+    }
+
+    /// The id of the running process, the guardian of the node.
     pub(super) fn pid(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
     }
@@ -152,7 +159,8 @@ impl Voter {
         let how = match child.try_wait() {
             Ok(None) => return,
             Ok(Some(status)) => {
-                self.failed |= status.code().is_some_and(|code| code != 0);
+                self.failed |=
+                    status.code().is_some_and(|code| code != 0 && killed_by(code).is_none());
                 words_of(status, &self.log)
             }
             Err(error) => error.to_string(),
@@ -213,10 +221,18 @@ impl Voter {
     }
 }
 
+/// The signal that killed a node, if its guardian ended with this code.
+fn killed_by(code: i32) -> Option<i32> {
+    code.checked_sub(128).filter(|signal| (1..=64).contains(signal))
+}
+
 /// How a process ended, and after a failure the last line of its log.
 fn words_of(status: ExitStatus, log: &Path) -> String {
     match (status.code(), status.signal()) {
         (Some(0), _) => "stopped".to_owned(),
+        (Some(code), _) if killed_by(code).is_some() => {
+            format!("killed by signal {}", killed_by(code).unwrap_or_default())
+        }
         (Some(code), _) => {
             let log = fs::read_to_string(log).unwrap_or_default();
             let last = log.lines().last().unwrap_or_default();
@@ -234,10 +250,10 @@ mod tests {
     #[test]
     fn a_status_is_read_and_nonsense_is_not() {
         let body = br#"{"role":"follower","is_leader":false,"term":7,"leader_id":"a",
-            "alive_peers":4,"no_leader_reason":null,"more":1}"#;
+            "alive_peers":4,"no_leader_reason":null,"pid":7}"#;
         let said = Said::read(body).unwrap();
         assert_eq!((said.term, said.leader.as_deref()), (7, Some("a")));
-        assert_eq!(said.no_leader_reason, None);
+        assert_eq!((said.no_leader_reason, said.pid), (None, Some(7)));
         assert_eq!(Said::read(b"{}"), None);
         assert_eq!(Said::read(b"<html>"), None);
     }
@@ -250,6 +266,7 @@ mod tests {
         let words = |raw| words_of(ExitStatus::from_raw(raw), &log);
         assert_eq!(words(0), "stopped");
         assert_eq!(words(9), "killed by signal 9");
+        assert_eq!(words(137 << 8), "killed by signal 9");
         assert_eq!(words(69 << 8), "exit code 69: error: UDP 127.0.0.1:8770 is taken");
     }
 }

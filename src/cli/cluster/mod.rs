@@ -227,8 +227,10 @@ impl Cluster {
             return format!("no voter is named {name}; there are {}", names.join(", "));
         };
         voter.look();
-        if let Some(pid) = voter.pid() {
-            return format!("{name} is running as process {pid}: kill {pid} to see it replaced");
+        if voter.pid().is_some() {
+            let pid =
+                voter.node_pid().map_or_else(|| "its process".to_owned(), |pid| pid.to_string());
+            return format!("{name} is running: kill -9 {pid} to see it replaced");
         }
         match voter.start(&self.program) {
             Ok(()) => format!("{name} is started again"),

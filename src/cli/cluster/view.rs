@@ -39,7 +39,7 @@ impl Table {
     pub(super) fn of(voters: &[Voter], folder: &Path, said: &str) -> Self {
         let rows = voters.iter().map(|voter| Row {
             name: voter.id.to_string(),
-            pid: voter.pid(),
+            pid: voter.node_pid(),
             address: voter.address.to_string(),
             role: voter.said.as_ref().map_or_else(String::new, |said| said.role.clone()),
             term: voter.said.as_ref().map(|said| said.term),

@@ -5,8 +5,8 @@ use crate::driver::clock::tests::SteppedClock;
 use crate::election::record::Promise;
 use crate::node::Write;
 use crate::telemetry::fixtures;
-use ringrift_wire::{Coordinator, Ping, Refusal, Release, VoterSetTag};
-use std::cell::RefCell;
+use ringrift_wire::{Coordinator, DecodeError, Kind, Ping, Refusal, Release, VoterSetTag, decode};
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -56,6 +56,8 @@ struct Wire {
     status: Arc<ArcSwap<Status>>,
     sent: RefCell<Vec<(SocketAddr, Envelope, bool)>>,
     fails: RefCell<Option<i32>>,
+    /// Whether what is sent must be sealed.
+    sealed: Cell<bool>,
 }
 
 impl Outgoing for Rc<Wire> {
@@ -64,6 +66,12 @@ impl Outgoing for Rc<Wire> {
             return Err(io::Error::from_raw_os_error(errno));
         }
         let leads = self.status.load().lease.is_some();
+        assert_eq!(ringrift_wire::is_sealed(datagram), self.sealed.get());
+        if self.sealed.get() {
+            let ping = received(ping(0)).1;
+            self.sent.borrow_mut().push((to, ping, leads));
+            return Ok(());
+        }
         self.sent.borrow_mut().push((to, decode(datagram, CLUSTER).unwrap(), leads));
         Ok(())
     }
@@ -82,7 +90,12 @@ fn bench(room: usize) -> Bench {
     clock.advance(fixtures::NOW.since(Instant::ZERO));
     let status = Arc::new(ArcSwap::from_pointee(fixtures::follower()));
     let sent = RefCell::default();
-    let wire = Rc::new(Wire { status: Arc::clone(&status), sent, fails: RefCell::default() });
+    let wire = Rc::new(Wire {
+        status: Arc::clone(&status),
+        sent,
+        fails: RefCell::default(),
+        sealed: Cell::default(),
+    });
     let (storage, disk) = sync_channel(room);
     let id = fixtures::follower().node;
     let config = fixtures::config();
@@ -97,7 +110,9 @@ fn bench(room: usize) -> Bench {
         slow: None,
     };
     let speaker = Speaker { id, boot: Boot { sequence: 1, nonce: 2 }, cluster_tag: CLUSTER };
-    let outside = Outside { status, metrics: Arc::new(metrics), storage, names: Names::default() };
+    let (events, _tap) = http::feed();
+    let (metrics, names, work) = (Arc::new(metrics), Names::default(), Arc::default());
+    let outside = Outside { status, metrics, storage, names, events, work };
     let engine = Engine::new(machine, Rc::clone(&wire), Arc::clone(&clock), speaker, outside);
     Bench { engine, clock, wire, disk }
 }
@@ -163,6 +178,28 @@ impl<C: Clock> Clock for Arc<C> {
     fn unix(&self) -> Duration {
         (**self).unix()
     }
+}
+
+/// Invariant 4.
+#[test]
+fn a_status_counts_the_events_that_it_includes() {
+    let mut bench = bench(1);
+    let events = bench.engine.outside.events.clone();
+    let (member, by) = (fixtures::id("peer"), fixtures::id("self"));
+    let suspected = membership::Event::MemberSuspected { member, by };
+    bench.script([Output::Notify(Event::Member(suspected))]);
+    bench.engine.command(Command::Trigger, None);
+    assert_eq!((events.told(), events.includes()), (1, 0));
+    bench.clock.advance(PUBLISH_EVERY);
+    bench.engine.tick();
+    assert_eq!((events.told(), events.includes()), (1, 1));
+    // Who leads is seen before it is told.
+    bench.script([
+        Output::Notify(Event::Election(Elect::LeaderChanged { leader: None, term: 8 })),
+        Output::Notify(Event::Election(Elect::TermRaised { term: 9 })),
+    ]);
+    bench.engine.command(Command::Trigger, None);
+    assert_eq!((events.told(), events.includes()), (3, 3));
 }
 
 #[test]
@@ -388,14 +425,32 @@ fn a_lost_datagram_ends_nothing_and_a_broken_socket_does() {
 
 #[test]
 fn what_is_no_datagram_of_this_cluster_is_not_fed() {
-    let bench = bench(1);
-    assert_eq!(bench.engine.decode(b"noise", peer()), None);
+    let mut bench = bench(1);
+    assert_eq!(bench.engine.decode(&mut b"noise".to_vec(), peer()), None);
     let mut buffer = [0; MAX_DATAGRAM];
     let (_, envelope) = received(ping(1));
     let length = encode(&envelope, CLUSTER + 1, &mut buffer).unwrap();
-    assert_eq!(bench.engine.decode(&buffer[..length], peer()), None);
+    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()), None);
     let length = encode(&envelope, CLUSTER, &mut buffer).unwrap();
-    assert_eq!(bench.engine.decode(&buffer[..length], peer()), Some(envelope));
+    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()), Some(envelope));
+}
+
+#[test]
+fn with_a_key_only_what_is_sealed_leaves_and_is_fed() {
+    use crate::driver::sealing::{Unsealed, ring::Ring};
+    let mut bench = bench(1);
+    let ring = Ring::new(vec![ringrift_wire::Key::new([1; 32])]).unwrap();
+    bench.engine.sealing().replace(Arc::new(ring), Unsealed::Refuse);
+    let mut buffer = [0; MAX_DATAGRAM];
+    let (_, envelope) = received(ping(1));
+    let length = encode(&envelope, CLUSTER, &mut buffer).unwrap();
+    assert_eq!(bench.engine.decode(&mut { buffer }[..length], peer()), None);
+    let length = bench.engine.sealing().close(&mut buffer, length).unwrap();
+    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()), Some(envelope));
+    bench.wire.sealed.set(true);
+    bench.script([Output::Send { to: peer(), message: ping(3) }]);
+    bench.datagram(ping(2));
+    assert_eq!(bench.wire.sent.borrow().len(), 1, "what left was sealed");
 }
 
 #[test]
@@ -404,5 +459,5 @@ fn every_kind_and_reason_has_its_own_counter() {
         Kind::ALL.iter().map(|kind| kind_index(*kind)).collect();
     assert_eq!(distinct.len(), kind_words().len());
     assert_eq!(reason_index(DecodeError::Version(200)), reason_index(DecodeError::Version(0)));
-    assert_eq!(reason_index(DecodeError::NotMinimal), reason_words().len() - 1);
+    assert_eq!(reason_index(DecodeError::Replayed), reason_words().len() - 1);
 }

@@ -221,9 +221,11 @@ impl Core {
     pub fn resign(&mut self) -> Option<u64> {
         let Role::Leader(leading) = &self.role else { return None };
         let term = leading.term;
-        let reelection = leading.reelection.as_ref().map(|candidacy| candidacy.tally.term());
         let mut terms = vec![term];
-        terms.extend(reelection);
+        // A re-election, under way or failed: nothing of it can be won any more.
+        if self.record.term > term && self.record.voted_for == Some(self.rules.me) {
+            terms.push(self.record.term);
+        }
         self.step_back(&terms);
         Some(term)
     }

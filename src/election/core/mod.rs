@@ -340,6 +340,25 @@ impl Core {
         self.record_write = Some(self.write(Write::Record(self.record)));
     }
 
+    /// Notes that this voter refuses to lead, or does no longer. Returns whether it could be noted: an
+    /// empty store has no record to note it in, and must stay empty.
+    pub fn set_drained(&mut self, drained: bool) -> bool {
+        if self.genesis.is_some() {
+            return false;
+        }
+        if self.record.drained != drained {
+            self.record.drained = drained;
+            self.write_record();
+        }
+        true
+    }
+
+    /// Whether the record is on stable storage as it is.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.record_write.is_none()
+    }
+
     /// Tries a failed record again.
     pub fn retry_record(&mut self) {
         if !self.store_works {

@@ -1,7 +1,10 @@
 //! The server on real sockets: keep-alive, limits, slow clients.
 
+mod events;
+
 use super::*;
 use crate::http::fixtures::{facts, wall};
+use crate::http::{Feed, feed};
 use crate::telemetry::Metrics;
 use crate::telemetry::fixtures::{self, NOW};
 use arc_swap::ArcSwap;
@@ -16,13 +19,23 @@ const FOREVER: Duration = Duration::from_secs(3_600);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn unlimited() -> Limits {
-    Limits { connections: 8, head: FOREVER, body: FOREVER, command: FOREVER, exchange: FOREVER }
+    Limits {
+        connections: 8,
+        head: FOREVER,
+        body: FOREVER,
+        command: FOREVER,
+        exchange: FOREVER,
+        readers: 4,
+        keep_alive: FOREVER,
+    }
 }
 
 struct Running {
     handle: Handle,
     commands: mpsc::Receiver<super::super::Request>,
+    reloading: mpsc::Receiver<super::super::ReloadRequest>,
     status: Arc<ArcSwap<crate::node::Status>>,
+    feed: Feed,
 }
 
 fn start(limits: Limits) -> Running {
@@ -32,11 +45,20 @@ fn start(limits: Limits) -> Running {
     let metrics = Arc::new(metrics);
     let status = Arc::new(ArcSwap::from_pointee(fixtures::leader()));
     let (sender, commands) = mpsc::channel(1);
-    let shared =
-        Shared { status: Arc::clone(&status), now: || NOW, wall, metrics, facts, commands: sender };
+    let (reloads, reloading) = mpsc::channel(1);
+    let shared = Shared {
+        status: Arc::clone(&status),
+        now: || NOW,
+        wall,
+        metrics,
+        facts,
+        commands: sender,
+        reloads,
+    };
+    let (feed, tap) = feed();
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let handle = spawn(vec![listener], shared, limits).unwrap();
-    Running { handle, commands, status }
+    let handle = spawn(vec![listener], shared, tap, limits).unwrap();
+    Running { handle, commands, reloading, status, feed }
 }
 
 struct Client(net::TcpStream);
@@ -288,4 +310,22 @@ fn a_dropped_handle_stops_the_server() {
     drop(server.handle);
     client.closed();
     assert!(net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn keys_are_read_again_by_a_post_and_the_outcome_is_told() {
+    let mut server = start(unlimited());
+    let ids = vec!["0a0b0c0d".to_owned()];
+    let keys = super::super::Keys { ids, unsealed: Some("refuse") };
+    for (outcome, status, says) in [
+        (Ok(keys), " 200 ", r#""keys":["0a0b0c0d"]"#),
+        (Err("line 3: no key".to_owned()), " 409 ", "line 3: no key"),
+    ] {
+        let mut client = Client::new(&server);
+        client.send("POST /keys/reload HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        server.reloading.blocking_recv().unwrap().send(outcome).unwrap();
+        let (head, body) = client.hear();
+        assert!(head.contains(status), "{head}");
+        assert!(body.contains(says), "{body}");
+    }
 }

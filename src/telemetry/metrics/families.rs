@@ -98,6 +98,12 @@ pub const FAMILIES: &[Family] = &[
         &["reason"],
         "Votes and acknowledgements that this voter refused.",
     ),
+    counter(
+        "ringrift_p2p_handovers_total",
+        &["cause", "outcome"],
+        "Handovers of this leader: why, and whether a successor was told to stand (handed), none (released), \
+         nothing changed (no_target), or the lease ended first.",
+    ),
     // Quorum.
     gauge("ringrift_p2p_quorum_status", &[], "1 while a quorum of the voters is reachable."),
     gauge(
@@ -192,6 +198,11 @@ pub const FAMILIES: &[Family] = &[
         "How late the protocol loop ran, against its own deadline.",
     ),
     histogram("ringrift_p2p_fsync_seconds", &[], "Time of one durable write of the vote store."),
+    counter(
+        "ringrift_p2p_work_failures_total",
+        &[],
+        "Times the lead was given up because its hook failed or its lease ran thin.",
+    ),
     gauge("ringrift_p2p_store_works", &[], "1 while the vote store works."),
     counter(
         "ringrift_p2p_queue_overflows_total",
@@ -207,6 +218,22 @@ pub const FAMILIES: &[Family] = &[
         "ringrift_p2p_http_connections_refused_total",
         &[],
         "HTTP connections closed at once because too many were open.",
+    ),
+    gauge("ringrift_p2p_event_readers", &[], "Clients that follow /events."),
+    counter(
+        "ringrift_p2p_event_readers_refused_total",
+        &[],
+        "Readers of /events that were refused because too many were there.",
+    ),
+    counter(
+        "ringrift_p2p_event_resets_total",
+        &[],
+        "Times that a reader of /events had missed events and was told the present state instead.",
+    ),
+    counter(
+        "ringrift_p2p_events_dropped_total",
+        &[],
+        "Events that did not reach /events because the HTTP thread was slow.",
     ),
     gauge("ringrift_p2p_build_info", &["version"], "Always 1; the version is the label."),
     gauge("ringrift_orchestrator_uptime_seconds", &[], "Time since the start of the process."),

@@ -19,7 +19,7 @@ use prometheus::{
     CounterVec, Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
 };
-use ringrift_wire::{NodeId, Refusal};
+use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use tracing_appender::non_blocking::ErrorCounter;
@@ -50,7 +50,9 @@ pub struct Metrics {
     canvassing_since: AtomicU64,
     votes_granted: IntCounter,
     votes_refused: IntCounterVec,
+    handovers: IntCounterVec,
     connections_refused: IntCounter,
+    events: EventCounts,
 }
 
 #[derive(Debug)]
@@ -100,19 +102,15 @@ const REFUSALS: [&str; 9] = [
 ];
 
 /// The word for a refusal in logs, labels and JSON.
-#[must_use]
-pub const fn refusal_word(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::VoterSet => "voter_set",
-        Refusal::Term => "term",
-        Refusal::Voted => "voted",
-        Refusal::Promised { .. } => "promised",
-        Refusal::Abstaining { .. } => "abstaining",
-        Refusal::Empty => "empty",
-        Refusal::Store => "store",
-        Refusal::LeaderAlive { .. } => "leader_alive",
-        Refusal::Lease => "lease",
-    }
+pub use crate::election::refusal_word;
+
+/// What became of readers of `/events`.
+#[derive(Debug)]
+struct EventCounts {
+    readers: AtomicU64,
+    refused: IntCounter,
+    resets: IntCounter,
+    dropped: IntCounter,
 }
 
 impl Metrics {
@@ -141,9 +139,21 @@ impl Metrics {
         for refusal in REFUSALS {
             votes_refused.with_label_values(&[refusal]);
         }
+        let handovers = builder.counter("ringrift_p2p_handovers_total")?;
+        for cause in election::LossCause::ALL {
+            for outcome in election::HandoverOutcome::ALL {
+                handovers.with_label_values(&[cause.as_str(), outcome.as_str()]);
+            }
+        }
         let votes_granted = builder.single_counter("ringrift_p2p_votes_granted_total")?;
         let connections_refused =
             builder.single_counter("ringrift_p2p_http_connections_refused_total")?;
+        let events = EventCounts {
+            readers: AtomicU64::new(0),
+            refused: builder.single_counter("ringrift_p2p_event_readers_refused_total")?,
+            resets: builder.single_counter("ringrift_p2p_event_resets_total")?,
+            dropped: builder.single_counter("ringrift_p2p_events_dropped_total")?,
+        };
         let (registry, mirrored) = builder.mirror_the_rest()?;
         Ok(Self {
             traffic,
@@ -156,7 +166,9 @@ impl Metrics {
             canvassing_since: AtomicU64::new(0),
             votes_granted,
             votes_refused,
+            handovers,
             connections_refused,
+            events,
         })
     }
 
@@ -187,6 +199,9 @@ impl Metrics {
             Event::VoteRefused { why, .. } => {
                 self.votes_refused.with_label_values(&[refusal_word(*why)]).inc();
             }
+            Event::HandoverEnded { cause, outcome, .. } => {
+                self.handovers.with_label_values(&[cause.as_str(), outcome.as_str()]).inc();
+            }
             _ => {}
         }
     }
@@ -205,6 +220,26 @@ impl Metrics {
     /// An HTTP connection was closed at once because too many were open.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
+    }
+
+    /// So many clients follow `/events` now.
+    pub fn event_readers(&self, count: usize) {
+        self.events.readers.store(count as u64, Ordering::Relaxed);
+    }
+
+    /// A reader of `/events` was refused because too many were there.
+    pub fn event_reader_refused(&self) {
+        self.events.refused.inc();
+    }
+
+    /// A reader of `/events` had missed events and was told the present state.
+    pub fn event_reader_reset(&self) {
+        self.events.resets.inc();
+    }
+
+    /// So many events did not reach `/events`.
+    pub fn events_dropped(&self, count: u64) {
+        self.events.dropped.inc_by(count);
     }
 
     /// The text for Prometheus, true at the moment of the view.
@@ -227,6 +262,8 @@ impl Metrics {
         set("ringrift_gossip_messages_received", &[], received as f64)?;
         let dropped = self.log.as_ref().map_or(0, ErrorCounter::dropped_lines);
         set("ringrift_p2p_log_lines_dropped_total", &[], dropped as f64)?;
+        let readers = self.events.readers.load(Ordering::Relaxed);
+        set("ringrift_p2p_event_readers", &[], readers as f64)?;
         for (name, value) in process::samples() {
             set(name, &[], value)?;
         }

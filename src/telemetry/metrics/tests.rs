@@ -6,6 +6,7 @@ use crate::node::Event;
 use crate::node::Status;
 use crate::telemetry::fixtures::{self, NOW, id};
 use core::time::Duration;
+use ringrift_wire::Refusal;
 use std::collections::BTreeSet;
 
 const KINDS: [&str; 2] = ["ping", "ack"];

@@ -14,6 +14,7 @@ pub struct Traffic {
     unsent: IntCounter,
     loop_delay: Histogram,
     fsync: Histogram,
+    work_failures: IntCounter,
 }
 
 #[derive(Debug)]
@@ -60,6 +61,7 @@ impl Traffic {
             unsent: builder.single_counter("ringrift_p2p_datagrams_unsent_total")?,
             loop_delay: builder.single_histogram("ringrift_p2p_loop_delay_seconds", LATENESS)?,
             fsync: builder.single_histogram("ringrift_p2p_fsync_seconds", WRITES)?,
+            work_failures: builder.single_counter("ringrift_p2p_work_failures_total")?,
         })
     }
 
@@ -93,6 +95,11 @@ impl Traffic {
     /// The loop ran so much later than its deadline.
     pub fn loop_delayed(&self, late: Duration) {
         self.loop_delay.observe(late.as_secs_f64());
+    }
+
+    /// The lead was given up because its work could not begin or had to be ended.
+    pub fn work_failed(&self) {
+        self.work_failures.inc();
     }
 
     /// A durable write of the vote store took so long.

@@ -46,6 +46,11 @@ impl Leases {
             .find_map(|(host, held)| held.filter(|held| held.until > now).map(|held| (host, held)))
     }
 
+    /// Which host led a term.
+    pub(crate) fn leader_of(&self, term: u64) -> Option<usize> {
+        self.led.get(&term).map(|(host, _)| *host)
+    }
+
     /// The process of a host ended, or says that it does not lead.
     pub(crate) fn ended(&mut self, now: Nanos, host: usize) {
         if let Some(held) = &mut self.held[host] {

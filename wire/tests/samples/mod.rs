@@ -2,9 +2,9 @@
 
 use ringrift_wire::{
     Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Conflict, Coordinator, Election,
-    Envelope, Gossip, Hearing, Inquire, MemberState, Message, Nack, NodeId, Opinion, Ping, PingReq,
-    Priority, Pull, Record, Refusal, RelayedAck, Release, Report, StepDown, Update, Verdict,
-    VoterSetTag,
+    Envelope, Go, Gossip, Hearing, Inquire, MemberState, Message, Nack, NodeId, Offer, Opinion,
+    Ping, PingReq, Priority, Pull, Ready, Record, Refusal, RelayedAck, Release, Report, StepDown,
+    Unready, Update, Verdict, VoterSetTag,
 };
 
 /// The tag that the samples are encoded under.
@@ -152,6 +152,17 @@ pub(crate) fn samples() -> Vec<(&'static str, Envelope)> {
             }),
         ),
         ("hearing", Message::Hearing(Hearing { set, row: vec![0, 4, 0x29, 255, 3] })),
+        ("offer", Message::Offer(Offer { set, number: 9, term: 1_766_000_003 })),
+        (
+            "ready",
+            Message::Ready(Ready {
+                set,
+                number: 9,
+                term: 1_766_000_003,
+                unready: Some(Unready::NoQuorum),
+            }),
+        ),
+        ("go", Message::Go(Go { set, term: 1_766_000_003, successor: id("cpu2"), takeover: true })),
     ];
     let sender = id("hetzner");
     messages.into_iter().map(|(name, message)| (name, Envelope { sender, boot, message })).collect()

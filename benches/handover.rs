@@ -1,0 +1,8 @@
+//! See `processes/handover.rs`.
+
+mod processes;
+mod report;
+
+fn main() {
+    processes::main("handover");
+}

@@ -1,0 +1,373 @@
+use super::super::lab::{FSYNC, H, LATENCY, LEASE, Lab, id};
+use super::*;
+use ringrift_wire::Message;
+
+const FIVE: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// What it takes from RELEASE to a leader: GO, the own vote, ELECTION, the votes, their answers.
+const LEADERLESS: Duration = Duration::from_millis(7);
+
+fn step_down(lab: &mut Lab, who: &str, number: u64) {
+    lab.with(id(who), |machine, now| machine.step_down(now, number));
+}
+
+fn outcomes(lab: &Lab) -> Vec<(LossCause, Option<NodeId>, HandoverOutcome)> {
+    let ended = |(_, _, event): &(Instant, NodeId, Event)| match *event {
+        Event::HandoverEnded { cause, to, outcome, .. } => Some((cause, to, outcome)),
+        _ => None,
+    };
+    lab.events.iter().filter_map(ended).collect()
+}
+
+#[test]
+fn step_down_gives_the_lead_to_the_best_ready_voter_in_two_round_trips_and_the_disk() {
+    assert_eq!(LEADERLESS, LATENCY * 3 + FSYNC * 2);
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let term = lab.term();
+    step_down(&mut lab, "a", 1);
+    let leaderless = lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("b")));
+    assert!(leaderless <= LEADERLESS, "{leaderless:?}");
+    assert_eq!(lab.term(), term + 1);
+    lab.run(H);
+    let done = Reply::Done { leader: Some(id("b")), term: term + 1, note: None };
+    assert_eq!(*lab.reply(1), done);
+    let handed = (LossCause::SteppedDown, Some(id("b")), HandoverOutcome::Handed);
+    assert_eq!(outcomes(&lab), [handed]);
+    lab.run(Duration::from_secs(60));
+    assert_eq!((lab.leader(), lab.term()), (Some(id("b")), term + 1), "and nobody else tries");
+}
+
+#[test]
+fn a_transfer_goes_to_the_named_voter_past_better_ones() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let term = lab.term();
+    lab.with(id("a"), |machine, now| machine.transfer(now, 1, id("e")));
+    let leaderless = lab.wait_moved("a");
+    assert_eq!((lab.leader(), lab.term()), (Some(id("e")), term + 1));
+    assert!(leaderless <= LEADERLESS, "{leaderless:?}");
+}
+
+#[test]
+fn nothing_changes_before_somebody_is_ready() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let term = lab.term();
+    // Nobody's READY arrives.
+    lab.loses = |_, _, message| matches!(message, Message::Ready(_));
+    lab.sent.clear();
+    step_down(&mut lab, "a", 1);
+    while lab.replies.is_empty() {
+        assert_eq!(lab.leader(), Some(id("a")), "it leads on meanwhile");
+        lab.run(Duration::from_millis(10));
+    }
+    assert!(matches!(lab.reply(1), Reply::Refused { code: "NO_TARGET", .. }));
+    assert!(!lab.has_sent(|it| matches!(it, Message::Release(_) | Message::Go(_))));
+    lab.run(LEASE * 2);
+    assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term), "no term was raised");
+    assert!(!lab.machines.values().any(|machine| machine.own_priority(lab.now).last));
+}
+
+#[test]
+fn a_dead_target_and_an_unknown_one_change_nothing() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.kill("e");
+    for (number, to) in [(1, "e"), (2, "x")] {
+        lab.with(id("a"), |machine, now| machine.transfer(now, number, id(to)));
+        let Reply::Refused { code: "NO_TARGET", why } = lab.reply(number) else {
+            panic!("{:?}", lab.reply(number))
+        };
+        assert!(why.contains(to), "{why}");
+    }
+    lab.run(LEASE);
+    assert_eq!(lab.leader(), Some(id("a")));
+}
+
+#[test]
+fn a_silent_target_is_passed_over() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    // b hears nothing and membership has not noticed.
+    lab.loses = |_, to, _| to == id("b");
+    step_down(&mut lab, "a", 1);
+    lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("c")));
+}
+
+#[test]
+fn a_voter_whose_store_fails_says_so_and_is_passed_over() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.fail_store("b");
+    lab.run(H * 2);
+    step_down(&mut lab, "a", 1);
+    lab.run(Duration::from_millis(100));
+    assert_eq!(lab.leader(), Some(id("c")));
+    let unready =
+        |it: &Message| matches!(it, Message::Ready(Ready { unready: Some(Unready::Store), .. }));
+    assert!(lab.has_sent(unready));
+}
+
+#[test]
+fn a_verb_for_the_leader_names_the_leader_elsewhere() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    step_down(&mut lab, "c", 1);
+    lab.with(id("d"), |machine, now| machine.transfer(now, 2, id("c")));
+    let not_leader = Reply::NotLeader { leader: Some(id("a")) };
+    assert_eq!((lab.reply(1), lab.reply(2)), (&not_leader, &not_leader));
+}
+
+#[test]
+fn whoever_stepped_down_ranks_last_and_leads_when_nobody_else_can() {
+    let block = Duration::from_secs(600);
+    let mut lab = Lab::led(&["a", "b", "c"], |_| {});
+    step_down(&mut lab, "a", 1);
+    lab.wait_moved("a");
+    let last = |lab: &Lab| lab.machines[&id("a")].own_priority(lab.now).last;
+    lab.run(block - H * 10);
+    assert!(last(&lab) && lab.leader() == Some(id("b")));
+    lab.kill("b");
+    lab.run(LEASE * 2);
+    assert_eq!(lab.leader(), Some(id("c")), "the other one comes first");
+    lab.run(H * 10);
+    assert!(!last(&lab));
+}
+
+#[test]
+fn of_two_voters_the_one_that_stepped_down_leads_again_if_the_other_is_drained() {
+    let mut lab = Lab::led(&["a", "b", "c"], |_| {});
+    lab.with(id("c"), |machine, now| machine.drain(now, 1));
+    step_down(&mut lab, "a", 2);
+    lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("b")));
+    lab.run(H);
+    lab.with(id("b"), |machine, now| machine.drain(now, 3));
+    lab.wait_moved("b");
+    assert_eq!(lab.leader(), Some(id("a")), "blocked, and still better than drained");
+}
+
+#[test]
+fn a_drain_moves_the_lead_survives_a_restart_and_ends_with_resume() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.with(id("a"), |machine, now| machine.drain(now, 1));
+    assert!(lab.replies.is_empty(), "not before it is on the disk");
+    lab.wait_moved("a");
+    lab.run(H);
+    assert!(matches!(lab.reply(1), Reply::Done { leader: Some(leader), .. } if *leader == id("b")));
+    lab.kill("a");
+    lab.run(LEASE * 2);
+    lab.start("a");
+    lab.run(H);
+    lab.kill("b");
+    lab.run(LEASE * 3);
+    assert_eq!(lab.leader(), Some(id("c")), "a is drained still");
+    lab.with(id("a"), |machine, now| machine.resume(now, 2));
+    lab.run(H);
+    assert!(matches!(lab.reply(2), Reply::Done { .. }));
+    assert!(!lab.machines[&id("a")].own_priority(lab.now).drained);
+}
+
+#[test]
+fn a_drained_leader_that_finds_nobody_says_so_and_moves_when_somebody_is_ready() {
+    let mut lab = Lab::led(&["a", "b", "c"], |_| {});
+    for (number, name) in [(1, "b"), (2, "c"), (3, "a")] {
+        lab.run(H);
+        lab.with(id(name), |machine, now| machine.drain(now, number));
+    }
+    lab.run(H);
+    let Reply::Done { leader, note: Some(note), .. } = lab.reply(3) else {
+        panic!("{:?}", lab.reply(3))
+    };
+    assert_eq!(*leader, Some(id("a")));
+    assert!(note.contains("still leading"), "{note}");
+    lab.run(LEASE * 3);
+    assert_eq!(lab.leader(), Some(id("a")), "a drained leader is better than none");
+    lab.with(id("c"), |machine, now| machine.resume(now, 4));
+    lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("c")));
+}
+
+#[test]
+fn a_drain_that_cannot_be_written_is_no_success() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.fail_store("d");
+    lab.with(id("d"), |machine, now| machine.drain(now, 1));
+    lab.run(H);
+    assert!(matches!(lab.reply(1), Reply::Refused { code: "STORE", .. }), "{:?}", lab.reply(1));
+}
+
+#[test]
+fn the_work_ends_before_the_term_is_released() {
+    let grace = Duration::from_millis(200);
+    let mut lab = Lab::led(&FIVE, |params| params.work_grace = grace);
+    let term = lab.term();
+    lab.sent.clear();
+    step_down(&mut lab, "a", 1);
+    lab.wait("the work is told to end", |lab| !lab.work.is_empty());
+    let (told_at, who, of, by) = lab.work[0];
+    assert_eq!((who, of), (id("a"), term));
+    assert_eq!(by, told_at + grace);
+    lab.run(grace / 2);
+    assert_eq!(lab.leader(), Some(id("a")), "it leads until the work has ended");
+    assert!(!lab.has_sent(|it| matches!(it, Message::Release(_) | Message::Go(_))));
+    lab.with(id("a"), |machine, now| machine.work_ended(now, term));
+    assert_eq!(lab.leader(), None);
+    lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("b")));
+}
+
+#[test]
+fn work_that_does_not_end_is_not_waited_for_and_never_beyond_the_lease() {
+    let mut lab = Lab::led(&FIVE, |params| params.work_grace = LEASE * 10);
+    let (end, _) = lab.machines[&id("a")].core().unwrap().lease().unwrap();
+    step_down(&mut lab, "a", 1);
+    lab.wait("the work is told to end", |lab| !lab.work.is_empty());
+    assert!(lab.work[0].3 <= end.max(lab.work[0].0 + LEASE));
+    let by = lab.work[0].3;
+    lab.wait("it stops", |lab| lab.leader().is_none());
+    assert_eq!(lab.now, by);
+    lab.wait_moved("a");
+}
+
+#[test]
+fn failed_work_gives_the_lead_to_a_ready_voter_and_up_where_there_is_none() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.with(id("a"), |machine, now| machine.give_up(now, LossCause::WorkFailed));
+    lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("b")));
+    assert!(lab.machines[&id("a")].own_priority(lab.now).last);
+
+    let mut lab = Lab::led(&["a"], |_| {});
+    lab.with(id("a"), |machine, now| machine.give_up(now, LossCause::WorkFailed));
+    assert_eq!(lab.leader(), None, "the work cannot be done here");
+    lab.run(LEASE);
+    assert_eq!(lab.leader(), Some(id("a")), "it tries again, later");
+}
+
+#[test]
+fn a_stopping_leader_hands_over() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.with(id("a"), Machine::stop);
+    let leaderless = lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("b")));
+    assert!(leaderless <= LEADERLESS, "{leaderless:?}");
+    let handed = (LossCause::Stopped, Some(id("b")), HandoverOutcome::Handed);
+    assert_eq!(outcomes(&lab), [handed]);
+}
+
+#[test]
+fn a_stopping_leader_that_nobody_answers_releases_soon() {
+    let mut lab = Lab::led(&FIVE, |params| params.work_grace = Duration::from_secs(5));
+    lab.loses = |_, _, message| matches!(message, Message::Ready(_));
+    let told = lab.now;
+    lab.with(id("a"), Machine::stop);
+    lab.wait("it stops", |lab| lab.leader().is_none());
+    assert!(lab.now.since(told) <= STOP_SEARCH + STOP_WORK, "{:?}", lab.now.since(told));
+    lab.wait_moved("a");
+}
+
+#[test]
+fn a_successor_that_dies_is_not_waited_for_long() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.loses = |_, to, message| to == id("b") && matches!(message, Message::Go(_));
+    step_down(&mut lab, "a", 1);
+    lab.wait("the leader stops", |lab| lab.leader().is_none());
+    lab.kill("b");
+    let leaderless = lab.wait("another", |lab| lab.leader().is_some());
+    assert!(leaderless < HEAD_START * 3, "{leaderless:?}");
+}
+
+#[test]
+fn a_lost_go_is_repeated() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.loses = |_, _, message| matches!(message, Message::Go(_) | Message::Release(_));
+    step_down(&mut lab, "a", 1);
+    lab.wait("the leader stops", |lab| lab.leader().is_none());
+    lab.loses = |_, _, message| matches!(message, Message::Release(_));
+    lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("b")));
+}
+
+#[test]
+fn a_leader_that_released_never_leads_in_that_term_again() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let term = lab.term();
+    // GO and RELEASE reach nobody: the voters go on promising.
+    lab.loses = |_, _, message| matches!(message, Message::Go(_) | Message::Release(_));
+    step_down(&mut lab, "a", 1);
+    lab.wait("the leader stops", |lab| lab.leader().is_none());
+    lab.wait("another leader", |lab| lab.leader().is_some());
+    assert!(lab.term() > term);
+    let again = |(_, who, event): &(Instant, NodeId, Event)| {
+        *who == id("a") && matches!(event, Event::LeadershipGained { term: of, .. } if *of == term)
+    };
+    assert_eq!(lab.events.iter().filter(|it| again(it)).count(), 1);
+}
+
+#[test]
+fn an_old_go_moves_nobody() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let go = Go {
+        set: lab.machines[&id("a")].setup.set.tag(),
+        term: lab.term() - 1,
+        successor: id("b"),
+        takeover: false,
+    };
+    let (nonce, term) = (lab.machines[&id("a")].setup.boot.nonce, lab.term());
+    lab.with(id("b"), |machine, now| machine.on_message(now, id("a"), nonce, &Message::Go(go)));
+    lab.run(LEASE * 2);
+    assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term));
+}
+
+#[test]
+fn a_failed_re_elections_term_is_released_with_the_lead() {
+    let mut lab = Lab::led(&["a", "b", "c"], |_| {});
+    // c's term is above the leader's: a has to be elected again, and b's answers are lost.
+    lab.loses = |_, to, message| to == id("a") && matches!(message, Message::Answer(_));
+    let term = lab.term();
+    let set = lab.machines[&id("a")].setup.set.tag();
+    let higher = ringrift_wire::Acknowledge {
+        set,
+        term: term + 5,
+        number: 0,
+        priority: lab.machines[&id("c")].own_priority(lab.now),
+        verdict: ringrift_wire::Verdict::Refused(ringrift_wire::Refusal::Term),
+    };
+    lab.with(id("a"), |machine, now| {
+        machine.on_message(now, id("c"), 3, &Message::Acknowledge(higher));
+    });
+    lab.run(Duration::from_secs(2));
+    assert_eq!(lab.leader(), Some(id("a")));
+    lab.sent.clear();
+    lab.with(id("a"), Machine::halt);
+    let stood = |it: &Message| matches!(it, Message::Release(release) if release.term > term);
+    assert!(lab.has_sent(stood));
+}
+
+#[test]
+fn whoever_was_not_ready_canvasses_before_it_stands() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let machine = &lab.machines[&id("a")];
+    let (nonce, set, term) = (machine.setup.boot.nonce, machine.setup.set.tag(), lab.term());
+    lab.loses = |_, _, message| matches!(message, Message::Release(_));
+    lab.with(id("a"), Machine::halt);
+    lab.loses = |_, _, _| false;
+    lab.sent.clear();
+    let go = Message::Go(Go { set, term, successor: id("b"), takeover: false });
+    lab.with(id("b"), |machine, now| machine.on_message(now, id("a"), nonce, &go));
+    lab.run(LEASE * 2);
+    let tries = |(_, from, _, message): &&(Instant, NodeId, NodeId, Message)| {
+        *from == id("b") && matches!(message, Message::Canvass(_) | Message::Election(_))
+    };
+    let first = lab.sent.iter().find(tries).expect("it tries");
+    assert!(matches!(first.3, Message::Canvass(_)), "{:?}", first.3);
+}
+
+#[test]
+fn others_leave_the_successor_its_start() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.sent.clear();
+    lab.with(id("a"), |machine, now| machine.transfer(now, 1, id("e")));
+    lab.wait_moved("a");
+    let canvassed = |(_, from, _, message): &(Instant, NodeId, NodeId, Message)| {
+        *from != id("e") && matches!(message, Message::Canvass(_))
+    };
+    assert!(!lab.sent.iter().any(canvassed));
+    assert_eq!(lab.leader(), Some(id("e")));
+}

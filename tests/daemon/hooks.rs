@@ -1,0 +1,137 @@
+//! Hooks of real nodes: in their order, in their time, and never of two leaders at once.
+
+use rustix::process::Signal;
+use std::process::Command;
+
+use crate::ALL;
+use crate::support::cluster::{Cluster, Timing, on_loopback};
+use crate::support::journal::Journal;
+use crate::support::{NAMES, wait_for, within};
+
+/// Short, with room for a hook.
+const TIMING: Timing = Timing { heartbeat_ms: 200, lease_ms: 1_500 };
+
+/// Five voters with hooks, none started.
+fn with_hooks(hooks: &[(&str, &str)], more: &str) -> Option<(Cluster, Journal)> {
+    let cluster = on_loopback(TIMING)?;
+    let journal = Journal::of(&cluster);
+    journal.hook(&cluster, hooks, more);
+    Some((cluster, journal))
+}
+
+/// The command of a guarded node that knows the journal.
+fn command(cluster: &Cluster, journal: &Journal, node: usize) -> Command {
+    let mut command = cluster.guarded_command(node);
+    command.env("JOURNAL", journal.path());
+    command
+}
+
+fn start_all(cluster: &mut Cluster, journal: &Journal) {
+    for node in ALL {
+        let command = command(cluster, journal, node);
+        cluster.start_as(node, command);
+    }
+}
+
+#[test]
+fn gain_and_lose_alternate_with_rising_terms_over_kills_and_stops() {
+    let Some((mut cluster, journal)) = with_hooks(&[("on_gain", ":"), ("on_lose", ":")], "") else {
+        return;
+    };
+    let watch = cluster.watch();
+    start_all(&mut cluster, &journal);
+    for round in 0..6 {
+        let (leader, _) = cluster.wait_agreed(&ALL);
+        // Not its present term: that may have been raised since.
+        let term = wait_for("the gain", || {
+            let last = journal.lines().into_iter().rfind(|line| line.what != "change")?;
+            let gained = (last.how.as_str(), last.what.as_str()) == ("end", "gain");
+            (gained && last.node == NAMES[leader]).then_some(last.term)
+        });
+        if round % 2 == 0 {
+            cluster.signal_node(leader, Signal::KILL);
+            assert_eq!(cluster.ended(leader), Some(137));
+        } else {
+            cluster.signal(leader, Signal::TERM);
+            assert_eq!(cluster.ended(leader), Some(0));
+        }
+        let lost = journal.lines().iter().filter(|l| l.what == "lose" && l.term == term).count();
+        assert_eq!(lost, 2, "begin and end of the lose of {term}");
+        let again = command(&cluster, &journal, leader);
+        cluster.wait_agreed(&cluster.running());
+        cluster.start_as(leader, again);
+    }
+    let gains = journal.judge();
+    assert!(gains.len() >= 6, "{gains:?}");
+    for line in journal.lines() {
+        let own = NAMES.iter().any(|name| line.rest.starts_with(&format!("leader={name} ")));
+        assert_eq!(own, line.what == "gain", "{line:?}");
+    }
+    watch.judge(false);
+}
+
+#[test]
+fn a_lose_hook_that_hangs_is_killed_before_another_leads() {
+    let hooks = [("on_gain", ":"), ("on_lose", "exec sleep 1000")];
+    let Some((mut cluster, journal)) = with_hooks(&hooks, "") else { return };
+    start_all(&mut cluster, &journal);
+    let (leader, term) = cluster.wait_agreed(&ALL);
+    wait_for("the gain", || (journal.count("end", "gain") == 1).then_some(()));
+    cluster.signal(leader, Signal::TERM);
+    assert_eq!(cluster.ended(leader), Some(0), "the node itself is well");
+    let (_, next_term) = cluster.wait_agreed(&cluster.running());
+    assert!(next_term > term);
+    wait_for("the next gain", || (journal.count("end", "gain") == 2).then_some(()));
+    assert_eq!(journal.count("begin", "lose"), 1);
+    assert_eq!(journal.count("end", "lose"), 0, "it was killed");
+    journal.judge();
+    let log = std::fs::read_to_string(cluster.dir.path().join(format!("{}.log", NAMES[leader])));
+    assert!(log.expect("a log").contains("its time was up"));
+}
+
+#[test]
+fn a_gain_hook_that_fails_gives_the_lead_up_and_says_why() {
+    // On the first two nodes it fails.
+    let fails = r#"test "$RINGRIFT_NODE_ID" != nebius-backbone-1 -a "$RINGRIFT_NODE_ID" != vultr-a100-20gb"#;
+    let Some((mut cluster, journal)) = with_hooks(&[("on_gain", fails), ("on_lose", ":")], "")
+    else {
+        return;
+    };
+    start_all(&mut cluster, &journal);
+    let well = |line: &crate::support::journal::Line| {
+        line.what == "gain" && ![NAMES[0], NAMES[1]].contains(&line.node.as_str())
+    };
+    wait_for("a node on which it works", || journal.lines().iter().any(well).then_some(()));
+    let gains = journal.judge();
+    let failed = journal.lines().iter().find(|line| line.what == "gain" && !well(line)).cloned();
+    if let Some(failed) = failed {
+        assert!(gains.len() > 1, "{gains:?}");
+        let node = NAMES.iter().position(|name| *name == failed.node).expect("a node");
+        let shown = wait_for("the reason in /status", || {
+            let status = cluster.try_status(node)?;
+            Some(status.0["work"]["last_failure"].as_str()?.to_owned())
+        });
+        assert!(shown.contains("on_gain hook ended with 1"), "{shown}");
+    }
+}
+
+#[test]
+fn every_node_is_told_of_another_leader() {
+    let Some((mut cluster, journal)) = with_hooks(&[("on_leader_change", ":")], "") else { return };
+    start_all(&mut cluster, &journal);
+    let (leader, _) = cluster.wait_agreed(&ALL);
+    cluster.signal(leader, Signal::TERM);
+    assert_eq!(cluster.ended(leader), Some(0));
+    let (next, _) = cluster.wait_agreed(&cluster.running());
+    let told = |node: usize| {
+        let says = format!("leader={} before={}", NAMES[next], NAMES[leader]);
+        let of = |line: &crate::support::journal::Line| {
+            line.node == NAMES[node] && line.how == "end" && line.rest.starts_with(&says)
+        };
+        journal.lines().iter().any(of)
+    };
+    for node in cluster.running() {
+        let heard = within(crate::support::PATIENCE, || told(node).then_some(()));
+        assert!(heard.is_some(), "{node} was not told: {:#?}", journal.lines());
+    }
+}
