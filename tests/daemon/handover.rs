@@ -14,8 +14,10 @@ use crate::{ALL, five};
 fn led(keys: &str) -> Option<(Cluster, Watch, usize, u64)> {
     let mut cluster = five()?;
     let config = std::fs::read_to_string(&cluster.config).expect("a configuration");
-    let config = config.replace("election:\n", &format!("election:\n{keys}"));
-    std::fs::write(&cluster.config, config).expect("a file");
+    if !keys.is_empty() {
+        let config = config.replace("  takeover_after: 3600\n", keys);
+        std::fs::write(&cluster.config, config).expect("a file");
+    }
     let watch = cluster.watch();
     cluster.start_all();
     cluster.wait_agreed(&ALL);

@@ -369,6 +369,8 @@ fn yaml(timing: Timing, hosts: &[Host], dir: &Path) -> String {
     add(format!("election:\n  heartbeat_interval: {heartbeat_ms}ms\n  lease: {lease_ms}ms"));
     add(format!("  peer_timeout: {}ms", lease_ms.max(2_000)));
     add(format!("  election_timeout: {}ms", lease_ms.clamp(500, 30_000)));
+    // A slow test is no takeover's time.
+    add(String::from("  takeover_after: 3600"));
     add(String::from("hosts:"));
     for &node in &listed {
         add(format!("  {}:\n    tailscale_ip: {}", NAMES[node], hosts[node].address));

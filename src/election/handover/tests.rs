@@ -1,3 +1,5 @@
+//! The lead moves between several machines under virtual time, and what an operator is told.
+
 use super::super::lab::{FSYNC, H, LATENCY, LEASE, Lab, id};
 use super::*;
 use ringrift_wire::Message;

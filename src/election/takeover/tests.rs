@@ -1,3 +1,5 @@
+//! When a better voter takes over, under virtual time.
+
 use super::super::lab::{H, LEASE, Lab, id};
 use super::super::{Event, HandoverOutcome, LossCause};
 use super::*;
