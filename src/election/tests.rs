@@ -62,6 +62,17 @@ fn a_better_voter_has_its_turn_and_one_that_leaves_has_none() {
     assert_eq!(canvasses(&mut machine), 2);
 }
 
+/// What a node that was stopped knows is old: the better voter may have led all the time.
+#[test]
+fn a_voter_whose_own_loop_was_late_tries_nothing_before_another_was_heard() {
+    let mut machine = second_best();
+    machine.resumed(NOW);
+    machine.standing(NOW, id("a"), Standing::Gone(NOW));
+    assert_eq!(canvasses(&mut machine), 0);
+    machine.round_trip(NOW, id("c"), Duration::from_millis(1));
+    assert_eq!(canvasses(&mut machine), 2);
+}
+
 #[test]
 fn a_leader_with_a_lease_far_beyond_ones_own_is_not_believed() {
     let mut machine = second_best();

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use super::network::{Network, SECOND, name, params};
-use super::{Event, Health};
+use super::network::{Network, SECOND, address, name, params};
+use super::{Event, Health, Member};
 
 fn five(seed: u64) -> Network {
     let mut network = Network::new(5, 5, params(), seed);
@@ -112,7 +112,7 @@ fn round_trips_that_become_seconds_kill_nobody_and_are_soon_no_suspicion() {
             assert_eq!(network.deaths(), 0, "{delay} ms, seed {seed}");
             let later = raised(&network) - at_first;
             assert!(later <= 2, "{delay} ms, seed {seed}: {at_first} then {later}");
-            let slow = network.node(0).member(name(1)).and_then(super::Member::round_trip);
+            let slow = network.node(0).member(name(1)).and_then(Member::round_trip);
             assert!(slow.is_some_and(|rtt| rtt > Duration::from_millis(delay)), "{slow:?}");
         }
     }
@@ -174,8 +174,8 @@ fn who_has_just_come_back_finds_the_next_loss_as_soon_as_the_others() {
         network.split(&[3], &[0, 1, 2, 4]);
         network.run_until(SECOND * 30, dead_at_all)
     });
-    assert!(found[30] < Duration::from_millis(2_200), "median {:?}", found[30]);
-    assert!(found[57] < Duration::from_millis(3_500), "95th percentile {:?}", found[57]);
+    assert!(found[30] < Duration::from_millis(2_500), "median {:?}", found[30]);
+    assert!(found[57] < Duration::from_millis(4_000), "95th percentile {:?}", found[57]);
 }
 
 /// Members that have each been cut off alone a short time ago are cut off together.
@@ -199,67 +199,49 @@ fn a_split_counts_against_nobody() {
     }
 }
 
+/// Crashes among 32 were found later than by chance when the member silent for longest was probed first.
 #[test]
-#[ignore = "prints"]
-fn zz() {
-    let show = |what: &str, times: Vec<Duration>| {
-        let n = times.len();
-        let ms = |at: usize| times[at.min(n - 1)].as_millis();
-        println!(
-            "{what}: min {} med {} p90 {} p99 {} max {}",
-            ms(0),
-            ms(n / 2),
-            ms(n * 9 / 10),
-            ms(n * 99 / 100),
-            ms(n)
-        );
-    };
-    let runs = 400;
-    show(
-        "kill",
-        times(runs, |seed| {
-            let mut n = five(seed);
-            n.kill(3);
-            n.run_until(SECOND * 30, dead_at_all)
-        }),
-    );
-    show(
-        "stop",
-        times(runs, |seed| {
-            let mut n = five(seed);
-            n.stop_for(3, SECOND * 60);
-            n.run_until(SECOND * 30, dead_at_all)
-        }),
-    );
-    show(
-        "cut",
-        times(runs, |seed| {
-            let mut n = five(seed);
-            n.split(&[3], &[0, 1, 2, 4]);
-            n.run_until(SECOND * 30, dead_at_all)
-        }),
-    );
-    show(
-        "cut2",
-        times(runs, |seed| {
-            let mut network = five(seed);
-            network.split(&[1], &[0, 2, 3, 4]);
-            network.run(SECOND * 12);
-            network.cut.clear();
-            network.run_until(SECOND * 5, Network::all_alive)?;
-            network.run(Duration::from_millis(seed * 16));
-            network.split(&[3], &[0, 1, 2, 4]);
-            network.run_until(SECOND * 30, dead_at_all)
-        }),
-    );
-    show(
-        "split",
-        times(runs / 4, |seed| {
-            let mut network = five(seed);
-            network.split(&[0, 1], &[2, 3, 4]);
-            network.run(SECOND * 30);
-            network.cut.clear();
-            network.run_until(SECOND * 30, Network::all_alive)
-        }),
-    );
+fn a_crash_among_32_is_known_to_all_soon() {
+    let mut found = Vec::new();
+    for seed in 0..3 {
+        let mut network = Network::new(32, 5, params(), seed);
+        network.run(SECOND * 40);
+        for kill in 0..6 {
+            let victim = 6 + kill * 4 + seed as usize;
+            network.kill(victim);
+            found.extend(network.run_until(SECOND * 30, |n| n.all_say(victim, Health::Dead)));
+            network.run(SECOND * 3 + Duration::from_millis(137 * seed));
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found.len(), 18);
+    assert!(found[9] < Duration::from_millis(3_400), "median {:?}", found[9]);
+}
+
+/// A member that is put off answers where it is, and is asked nowhere else meanwhile.
+#[test]
+fn a_member_that_is_held_off_keeps_its_address() {
+    let mut tried = 0;
+    for seed in 0..5 {
+        let mut network = five(seed);
+        for at in 0..4 {
+            network.with(at, |node, now| node.resolved(now, name(4), &[address(4), address(30)]));
+        }
+        let held = |network: &Network| {
+            (0..4).any(|at| network.node(at).member(name(4)).is_some_and(Member::is_held_off))
+        };
+        for _ in 0..10 {
+            if !held(&network) {
+                network.stop_for(4, SECOND * 6);
+                network.run(SECOND * 9);
+            }
+        }
+        if !held(&network) {
+            continue;
+        }
+        tried += 1;
+        let took = network.run_until(SECOND * 30, Network::all_alive);
+        assert!(took.is_some_and(|took| took <= SECOND * 12), "seed {seed}: {took:?}");
+    }
+    assert!(tried >= 3, "{tried} of 5 were held off");
 }

@@ -31,8 +31,9 @@ use super::rumour::HIGHEST_INCARNATION;
 use super::{Health, Member, Membership, Output};
 use crate::time::Instant;
 
-/// The largest ring that is searched for the member not heard of for longest.
-const MAX_STALEST: usize = 64;
+/// The largest ring that is searched for the member not heard of for longest. In a larger one each member
+/// is heard of so rarely that many have been silent for longer than one that has just died.
+const MAX_STALEST: usize = 8;
 /// The most intervals between two calls of one lost member.
 const CALL_SPACING: u32 = 4;
 /// Lost members looked at for one call.
