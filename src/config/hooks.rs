@@ -161,7 +161,7 @@ mod tests {
         assert!(read.work() && !hooks("").unwrap().work());
         for wrong in ["on_lose: /bin/x", "on_lose: []", "on_lose: ['']", "on_lose: [[x]]"] {
             let said = hooks(&format!("hooks:\n  {wrong}\n")).unwrap_err();
-            assert!(said.contains("hooks.on_lose") && said.contains("4:"), "{wrong}: {said}");
+            assert!(said.contains("hooks.on_lose") && said.contains("line 4"), "{wrong}: {said}");
         }
         let said = hooks("hooks: {on_gian: [x]}\n").unwrap_err();
         assert!(said.contains("did you mean `on_gain`?"), "{said}");
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn the_grace_leaves_room_for_two_heartbeats_in_a_lease() {
         let said = hooks("hooks:\n  on_lose: [x]\n  grace: 1900ms\n").unwrap_err();
-        assert!(said.contains("5:") && said.contains("two heartbeats"), "{said}");
+        assert!(said.contains("line 5") && said.contains("two heartbeats"), "{said}");
         assert!(hooks("hooks:\n  on_lose: [x]\n  grace: 1800ms\n").is_ok());
         // Only what is used must fit.
         let tight = "voters: [a]\nelection: {heartbeat_interval: 1, lease: 2}\n";
