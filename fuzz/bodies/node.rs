@@ -10,15 +10,17 @@
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use ringrift_p2p::election::record::{Promise, Restored, RestoredPromise, VoteRecord};
-use ringrift_p2p::election::{self, Event as Elect, Hysteresis, Place, VoterSet, lease};
+use ringrift_p2p::election::{
+    self, Event as Elect, HandoverOutcome, Hysteresis, LossCause, Place, VoterSet, lease,
+};
 use ringrift_p2p::membership;
 use ringrift_p2p::node::{Command, Event, Input, Node, Output, Params, Peer, Persisted, Write};
 use ringrift_p2p::time::Instant;
 use ringrift_wire::{
     Ack, Acknowledge, Answer, Beacon, Boot, Canvass, CanvassReply, Conflict, Coordinator, Election,
-    Envelope, Gossip, Hearing, Inquire, MAX_DATAGRAM, MemberState, Message, Nack, NodeId, Opinion,
-    Ping, PingReq, Priority, Pull, Record, Refusal, RelayedAck, Release, Report, StepDown, Update,
-    Verdict, decode, encode,
+    Envelope, Go, Gossip, Hearing, Inquire, MAX_DATAGRAM, MemberState, Message, Nack, NodeId,
+    Offer, Opinion, Ping, PingReq, Priority, Pull, Ready, Record, Refusal, RelayedAck, Release,
+    Report, StepDown, Unready, Update, Verdict, decode, encode,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -31,13 +33,15 @@ const SENDERS: [&str; 8] = ["b", "c", "d", "e", "o1", "o2", "x", "a"];
 const LEASE: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_millis(200);
 const DRIFT: u32 = 10_000;
+/// How long the leader's work may take to end, where it has any.
+const GRACE: Duration = Duration::from_millis(300);
 const MAX_MEMBERS: usize = 12;
 const OWN: Boot = Boot { sequence: 1_000, nonce: 0xa0a0 };
 /// More outputs for one input than any may cause.
 const MAX_OUTPUTS: usize = 600;
 /// More timeouts at one moment than any may need.
 const MAX_REPEATS: usize = 16;
-/// Bytes from here on stand for the kinds of messages that came later than the first corpus.
+/// Bytes from here on stand for messages and commands that came later than the first corpus.
 const FIRST_LATER: u8 = 248;
 /// The most inputs of one run.
 const MAX_STEPS: usize = 2_000;
@@ -95,6 +99,10 @@ struct Account {
     /// No vote before this.
     abstains_until: Instant,
     stopped_at: Option<Instant>,
+    /// Until when its work may take to end.
+    work_by: Instant,
+    /// It led at this moment before the present input.
+    led: bool,
     paths: BTreeSet<&'static str>,
 }
 
@@ -102,6 +110,7 @@ fn params(bytes: &mut Bytes<'_>) -> Params {
     let voters = VOTERS.map(id);
     let size = [5, 3, 1, 2][bytes.below(4)];
     let observer = bytes.below(8) == 7;
+    let flags = bytes.byte();
     let set = VoterSet::new(&voters[usize::from(observer)..size.max(2 * usize::from(observer))], 1);
     let peers = SENDERS.iter().filter(|name| !matches!(**name, "x" | "a"));
     let place =
@@ -120,7 +129,7 @@ fn params(bytes: &mut Bytes<'_>) -> Params {
             lease: LEASE,
             election_timeout: Duration::from_millis(500),
             clock_drift_ppm: DRIFT,
-            work_grace: Duration::ZERO,
+            work_grace: if flags & 2 == 2 { GRACE } else { Duration::ZERO },
             hysteresis: Hysteresis::default(),
             places: (1..).zip(&voters).map(place).collect(),
         },
@@ -128,7 +137,7 @@ fn params(bytes: &mut Bytes<'_>) -> Params {
             probe_interval: Duration::from_millis(500),
             probe_timeout: None,
             peer_timeout: Duration::from_secs(3),
-            open: bytes.bool(),
+            open: flags & 1 == 1,
             max_members: MAX_MEMBERS,
         },
         seed: u64::from(bytes.byte()),
@@ -166,10 +175,12 @@ fn restored(bytes: &mut Bytes<'_>, now: Instant) -> Restored {
 }
 
 /// What the histories of a good corpus come to.
-pub(crate) const PATHS: [&str; 8] = [
+pub(crate) const PATHS: [&str; 10] = [
     "abstained",
     "acknowledged",
     "adopted a record",
+    "asked for the end of its work",
+    "handed over",
     "led",
     "lost the lead",
     "raised its term while leading",
@@ -248,6 +259,8 @@ impl Account {
             released: BTreeSet::new(),
             abstains_until,
             stopped_at: None,
+            work_by: Instant::ZERO,
+            led: false,
             paths: BTreeSet::new(),
         };
         account.drain();
@@ -291,7 +304,14 @@ impl Account {
     }
 
     fn command(&mut self, bytes: &mut Bytes<'_>) {
-        let command = match bytes.below(16) {
+        let choice = bytes.byte();
+        let command = match if choice < FIRST_LATER { choice % 16 } else { choice } {
+            248 => Command::StepDown,
+            249 => Command::Transfer { to: Self::name(bytes) },
+            250 => Command::Drain,
+            251 => Command::Resume,
+            252 | 253 => Command::GiveUp { cause: LossCause::SteppedDown },
+            254 | 255 => Command::WorkEnded { term: self.written.term },
             0..=7 => Command::Trigger,
             8..=14 => {
                 let peer = bytes.pick(&SENDERS).unwrap_or("b");
@@ -436,10 +456,27 @@ impl Account {
         // From here on for kinds that came later: what older inputs say stays the same.
         if kind >= FIRST_LATER {
             return match kind - FIRST_LATER {
-                0..=3 => {
+                0..=2 => {
                     let row = (0..bytes.below(8)).map(|_| bytes.byte()).collect();
                     Message::Hearing(Hearing { set, row })
                 }
+                4 => Message::Offer(Offer {
+                    set,
+                    number: self.number(bytes),
+                    term: self.term(bytes),
+                }),
+                5 => Message::Ready(Ready {
+                    set,
+                    number: self.number(bytes),
+                    term: self.term(bytes),
+                    unready: bytes.bool().then_some(Unready::NoQuorum),
+                }),
+                6 | 7 => Message::Go(Go {
+                    set,
+                    term: self.term(bytes),
+                    successor: Self::name(bytes),
+                    takeover: bytes.bool(),
+                }),
                 _ => Message::Conflict(Conflict {
                     refused: self.boot(bytes).nonce,
                     holder: self.boot(bytes),
@@ -577,6 +614,12 @@ impl Account {
                 met_as_new: bytes.bool(),
                 longest_lease_ms: Self::millis(bytes),
             }),
+            Message::Offer(asked) => Message::Ready(Ready {
+                set: asked.set,
+                number: asked.number,
+                term: asked.term,
+                unready: (!willing).then_some(Unready::NotFollowing),
+            }),
             _ => return,
         };
         let boot = if bytes.below(8) == 7 {
@@ -611,6 +654,10 @@ impl Account {
                     asked.holder == (*sender, it.nonce)
                         && (asked.term == it.term || it.dead && asked.term <= it.term)
                 };
+                self.asked.iter_mut().filter(freed).for_each(|asked| asked.released = true);
+            }
+            Message::Go(it) => {
+                let freed = |asked: &&mut Asked| asked.holder == holder && asked.term == it.term;
                 self.asked.iter_mut().filter(freed).for_each(|asked| asked.released = true);
             }
             Message::Answer(it) if it.verdict == Verdict::Granted => {
@@ -649,6 +696,7 @@ impl Account {
     }
 
     fn feed(&mut self, input: Input) {
+        self.led = self.node.is_leader(self.now);
         self.node.handle_input(self.now, input);
         self.drain();
         self.check_lease();
@@ -662,7 +710,13 @@ impl Account {
                 Some(Output::Persist { number, write }) => self.on_persist(number, write),
                 Some(Output::Send { to, message }) => self.on_send(to, message),
                 Some(Output::Notify(event)) => self.on_event(event),
-                Some(Output::EndWork { .. } | Output::Reply { .. }) => {}
+                Some(Output::EndWork { by, .. }) => {
+                    let before = by - Duration::from_nanos(1);
+                    assert!(self.node.is_leader(before), "work may last to {by}, beyond the lease");
+                    self.work_by = by;
+                    self.paths.insert("asked for the end of its work");
+                }
+                Some(Output::Reply { .. }) => {}
             }
         }
         let members = self.node.status(self.now).members.len();
@@ -674,6 +728,7 @@ impl Account {
         self.paths.extend(match event {
             Elect::LeadershipGained { .. } => Some("led"),
             Elect::LeadershipLost { .. } => Some("lost the lead"),
+            Elect::HandoverEnded { outcome: HandoverOutcome::Handed, .. } => Some("handed over"),
             Elect::TermRaised { .. } => Some("raised its term while leading"),
             Elect::RecordAdopted { .. } => Some("adopted a record"),
             Elect::StoreHealth { works: false } => Some("store failed"),
@@ -720,7 +775,9 @@ impl Account {
                 self.requests.insert((it.number, it.term), self.now);
             }
             Message::Coordinator(it) => {
-                assert!(self.node.is_leader(self.now), "a heartbeat without a lease: {it:?}");
+                // What the same input ended may have been led on before that.
+                let leads = self.led || self.node.is_leader(self.now);
+                assert!(leads, "a heartbeat without a lease: {it:?}");
                 assert!(!self.released.contains(&it.term), "it leads in a released term");
                 self.requests.insert((it.number, it.term), self.now);
             }
@@ -793,7 +850,8 @@ impl Account {
         if let Some(stopped_at) = self.stopped_at {
             // It may look for a successor, for as long as it is woken when it wants to be.
             let late = self.node.poll_timeout().is_some_and(|deadline| deadline.at <= self.now);
-            let soon = self.now.since(stopped_at) < Duration::from_millis(500);
+            let searches = self.now.since(stopped_at) < Duration::from_millis(500);
+            let soon = searches || self.now < self.work_by;
             assert!(soon || late, "it leads after its stop");
         }
         let status = self.node.status(self.now);

@@ -12,6 +12,7 @@ pub mod keygen;
 pub mod operator;
 pub mod run;
 pub mod status;
+pub mod voters;
 mod why;
 pub mod work;
 
@@ -84,6 +85,9 @@ pub enum Command {
     Keygen,
     /// Have a node read its key ring again
     ReloadKeys(operator::NodeArgs),
+    /// Change who the voters are, one at a time
+    #[command(subcommand)]
+    Voters(voters::VotersCommand),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
@@ -111,6 +115,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Trigger(args) => operator::trigger(&args).and_then(|text| print(&text)),
         Command::ReloadKeys(args) => operator::reload_keys(&args).and_then(|text| print(&text)),
         Command::Keygen => keygen::run().and_then(|text| print(&text)),
+        Command::Voters(voters::VotersCommand::Plan(args)) => {
+            voters::run(&args).and_then(|text| print(&text))
+        }
     };
     ended(done.map(|()| Exit::Success))
 }

@@ -163,8 +163,8 @@ impl From<driver::Error> for Failure {
             driver::Error::Bind(_)
             | driver::Error::Descriptor(_)
             | driver::Error::NameTaken { .. } => Exit::Unavailable,
-            driver::Error::Ring(_) => Exit::Usage,
-            driver::Error::Store(_) => Exit::VoteStore,
+            driver::Error::Ring(_) | driver::Error::VoterSet(_) => Exit::Usage,
+            driver::Error::Store(_) | driver::Error::Record(_) => Exit::VoteStore,
             driver::Error::Invariant(_) => Exit::Invariant,
         };
         Self::new(exit, error.to_string())

@@ -105,13 +105,12 @@ pub(super) fn read(node: Option<&Node>, election: &Election, faults: &mut Faults
         deadline: deadline.map_or(none.deadline, |(length, _)| length),
         grace: grace.map_or(none.grace, |(length, _)| length),
     };
-    if hooks.work() || grace.is_some() {
-        if let Some(problem) = hooks.grace_fault(election) {
-            let at = grace.map(|(_, at)| at).or(section.position());
-            let remedy =
-                "lower hooks.grace or election.heartbeat_interval, or raise election.lease";
-            faults.add("hooks.grace", at, problem, remedy);
-        }
+    if (hooks.work() || grace.is_some())
+        && let Some(problem) = hooks.grace_fault(election)
+    {
+        let at = grace.map(|(_, at)| at).or(section.position());
+        let remedy = "lower hooks.grace or election.heartbeat_interval, or raise election.lease";
+        faults.add("hooks.grace", at, problem, remedy);
     }
     hooks
 }

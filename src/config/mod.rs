@@ -16,6 +16,7 @@
 
 mod address;
 mod convert;
+mod edit;
 mod error;
 mod file;
 mod hooks;
@@ -35,6 +36,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use convert::{MAX_VOTERS, parse};
+pub use edit::{listed_hosts, with_voters};
 pub use error::{ConfigError, ConfigErrors, Position, Warning};
 pub use file::{MAX_FILE_BYTES, Surroundings, data_dir, find, load, open, promise_file};
 pub use hooks::Hooks;

@@ -33,6 +33,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use crate::election::roster::Misfit;
 use crate::node::{Command, Reply};
 use clock::{Clock, Timer, sleep_for};
 use engine::{Engine, Machine};
@@ -62,6 +63,10 @@ pub enum Error {
     Store(store::StoreError),
     /// The key ring cannot be used.
     Ring(sealing::ring::RingError),
+    /// The voters of the file do not follow from those of the store.
+    VoterSet(Misfit),
+    /// The vote store takes no record.
+    Record(io::Error),
     /// Another live process has this node's name, and the voters hear that one.
     NameTaken {
         /// This node's name.
@@ -80,6 +85,8 @@ impl fmt::Display for Error {
             Self::Descriptor(error) => write!(f, "the system gives no usable descriptor: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Ring(error) => error.fmt(f),
+            Self::VoterSet(misfit) => misfit.fmt(f),
+            Self::Record(error) => write!(f, "cannot write the vote store: {error}"),
             Self::NameTaken { name, address } => write!(
                 f,
                 "the name {name} is in use by another live process at {address}; stop that one, or \

@@ -22,12 +22,15 @@ use super::own::{self, Said};
 use super::peers::{self, Named, SystemResolver};
 use super::sealing::Sealing;
 use super::sealing::reload::{self, Reloader};
-use super::store::{self, Machine, Start, worker};
+use super::store::{self, Machine, Start, Store, worker};
 use super::udp::Socket;
 use super::work;
 use super::{Error, Signals, Sources, entropy, ports, serve};
 use crate::config::token::Token;
 use crate::config::{Address, Config, node_params};
+use crate::election::VoterSet;
+use crate::election::record::Restored;
+use crate::election::roster::{self, Roster};
 use crate::http::{self, Facts, Limits, Shared};
 use crate::node::Node;
 use crate::telemetry::Metrics;
@@ -126,7 +129,8 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         nonce: entropy::random_u64().map_err(Error::Descriptor)?,
     };
     let opened = store::open(&data_dir, &promise_file, &begin)?;
-    let store::Opened { store, boot, mut restored, unclean_starts } = opened;
+    let store::Opened { mut store, boot, mut restored, unclean_starts, roster } = opened;
+    admit(&mut store, &mut restored, roster, &config, me)?;
     let seed = entropy::random_u64().map_err(Error::Descriptor)?;
     let mut params = node_params(&config, me, boot, started_unix, address, seed);
     let work = work::Plan { hooks: config.hooks.clone(), command };
@@ -241,6 +245,27 @@ fn end_remnants(data_dir: &Path) -> bool {
             false
         }
     }
+}
+
+/// Holds the voters of the file against those of the store.
+fn admit(
+    store: &mut Store,
+    restored: &mut Restored,
+    roster: Option<Roster>,
+    config: &Config,
+    me: NodeId,
+) -> Result<(), Error> {
+    let set = VoterSet::new(&config.voters, config.voters_version);
+    if !set.contains(me) {
+        return Ok(());
+    }
+    let record = roster::admit(restored.record, roster, &set).map_err(Error::VoterSet)?;
+    store.count_with(&set);
+    if let Some(record) = record.filter(|_| record != restored.record) {
+        store.write_record(record).map_err(Error::Record)?;
+    }
+    restored.record = record;
+    Ok(())
 }
 
 fn boot_clock() -> Instant {

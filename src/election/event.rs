@@ -85,6 +85,10 @@ pub enum Event {
     VoterSetMismatch {
         /// Which voter.
         voter: NodeId,
+        /// Its `voters_version`.
+        theirs: u32,
+        /// The own one.
+        ours: u32,
     },
     /// A handover of this leader ended.
     HandoverEnded {

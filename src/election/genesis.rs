@@ -10,7 +10,10 @@
 //! 3. Its first term is the highest it heard of, and at least the Unix time in seconds.
 //! 4. The wait is skipped only when every other voter was new while this very process was running:
 //!    then nobody who leads or is promised anything today can have been promised it by what this
-//!    voter was before.
+//!    voter was before. It is never skipped where the voters' version is above 1: who was a voter before
+//!    is not asked.
+//! 5. Above version 1, that the version before has led is what a voter with a record says, or follows from
+//!    every voter being new; a quorum of new ones proves nothing.
 
 use core::time::Duration;
 use ringrift_wire::{NodeId, Report};
@@ -27,8 +30,8 @@ const MAX_INQUIRIES: usize = 64;
 struct Heard {
     asked_at: Instant,
     term: u64,
-    led_version: u32,
     was_new: bool,
+    has_record: bool,
 }
 
 /// The first record of a voter.
@@ -40,12 +43,24 @@ pub struct First {
     pub led_version: u32,
 }
 
+/// Who has to be asked, and how many decide.
+#[derive(Clone, Debug)]
+pub struct Electorate<I> {
+    /// The other voters of the set.
+    pub others: I,
+    /// Its quorum.
+    pub quorum: usize,
+    /// Its version.
+    pub version: u32,
+}
+
 /// The memory of a voter with an empty store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Genesis {
     since: Instant,
     longest: Duration,
     highest_term: u64,
+    led_version: u32,
     inquiries: VecDeque<(u64, Instant)>,
     heard: BTreeMap<NodeId, Heard>,
 }
@@ -58,6 +73,7 @@ impl Genesis {
             since,
             longest: Duration::ZERO,
             highest_term: 0,
+            led_version: 0,
             inquiries: VecDeque::new(),
             heard: BTreeMap::new(),
         }
@@ -69,6 +85,11 @@ impl Genesis {
         self.highest_term = self.highest_term.max(term);
     }
 
+    /// A version is known to have led.
+    pub fn hear_led(&mut self, version: u32) {
+        self.led_version = self.led_version.max(version);
+    }
+
     /// An inquiry of that number left at `now`.
     pub fn asked(&mut self, now: Instant, number: u64) {
         if self.inquiries.len() == MAX_INQUIRIES {
@@ -77,8 +98,9 @@ impl Genesis {
         self.inquiries.push_back((number, now));
     }
 
-    /// A voter of the set reports. Returns whether this process has asked for it.
-    pub fn on_report(&mut self, from: NodeId, report: &Report) -> bool {
+    /// A voter of the set reports; whether it counts with the same voters. Returns whether this process
+    /// has asked for it.
+    pub fn on_report(&mut self, from: NodeId, report: &Report, same_set: bool) -> bool {
         let asked = self.inquiries.iter().find(|(number, _)| *number == report.number);
         let Some(&(_, asked_at)) = asked else { return false };
         if self.heard.get(&from).is_some_and(|heard| heard.asked_at > asked_at) {
@@ -86,9 +108,10 @@ impl Genesis {
         }
         let term = report.record.map_or(0, |record| record.term);
         self.hear(Duration::from_millis(u64::from(report.longest_lease_ms)), term);
-        let led_version = report.record.map_or(0, |record| record.led_version);
-        let was_new = report.record.is_none() || report.met_as_new;
-        self.heard.insert(from, Heard { asked_at, term, led_version, was_new });
+        self.hear_led(report.record.map_or(0, |record| record.led_version));
+        let has_record = report.record.is_some();
+        let was_new = same_set && (!has_record || report.met_as_new);
+        self.heard.insert(from, Heard { asked_at, term, was_new, has_record });
         true
     }
 
@@ -123,23 +146,28 @@ impl Genesis {
         &self,
         now: Instant,
         own_lease: Duration,
-        others: impl Iterator<Item = NodeId>,
-        quorum: usize,
+        asked: Electorate<impl Iterator<Item = NodeId>>,
         unix_now: u64,
     ) -> Option<First> {
+        let Electorate { others, quorum, version } = asked;
         let ended = self.wait_ends(own_lease);
-        let (mut voters, mut new, mut answered) = (1, 1, 1);
+        let (mut voters, mut new, mut answered, mut records) = (1, 1, 1, 0);
         for other in others {
             voters += 1;
             let heard = self.heard.get(&other);
             new += usize::from(heard.is_some_and(|heard| heard.was_new));
             answered += usize::from(heard.is_some_and(|heard| heard.asked_at >= ended));
+            records += usize::from(heard.is_some_and(|heard| heard.has_record));
         }
-        if new < voters && (now < ended || answered < quorum) {
+        let (all_new, first) = (new == voters, version <= 1);
+        let waited = now >= ended;
+        let told = waited && answered >= quorum && (first || records > 0);
+        if !told && !(all_new && (first || waited)) {
             return None;
         }
-        let led_version = self.heard.values().map(|heard| heard.led_version).max().unwrap_or(0);
-        Some(First { term: self.highest_term.max(unix_now), led_version })
+        let before = if all_new { version.saturating_sub(1) } else { 0 };
+        let term = self.highest_term.max(unix_now);
+        Some(First { term, led_version: self.led_version.max(before) })
     }
 
     /// Keeps of every moment only whether it lies before the end of the wait, once that is over.
@@ -188,17 +216,21 @@ mod tests {
     }
 
     fn first(genesis: &Genesis, now: Instant) -> Option<u64> {
-        let others = ["b", "c"].map(id);
-        genesis.first_record(now, L, others.into_iter(), 2, 1_000).map(|first| first.term)
+        first_under(1, genesis, now).map(|first| first.term)
+    }
+
+    fn first_under(version: u32, genesis: &Genesis, now: Instant) -> Option<First> {
+        let electorate = Electorate { others: ["b", "c"].map(id).into_iter(), quorum: 2, version };
+        genesis.first_record(now, L, electorate, 1_000)
     }
 
     #[test]
     fn a_first_start_of_all_needs_no_wait() {
         let mut genesis = Genesis::new(at(0));
         genesis.asked(at(0), 1);
-        genesis.on_report(id("b"), &report(1, None, false, 10));
+        genesis.on_report(id("b"), &report(1, None, false, 10), true);
         assert_eq!(first(&genesis, at(1)), None);
-        genesis.on_report(id("c"), &report(1, Some(1_001), true, 10));
+        genesis.on_report(id("c"), &report(1, Some(1_001), true, 10), true);
         assert_eq!(first(&genesis, at(1)), Some(1_001), "c was new when it met this process");
     }
 
@@ -206,12 +238,12 @@ mod tests {
     fn answers_from_before_the_wait_do_not_count() {
         let mut genesis = Genesis::new(at(0));
         genesis.asked(at(9), 1);
-        genesis.on_report(id("b"), &report(1, Some(5), false, 10));
+        genesis.on_report(id("b"), &report(1, Some(5), false, 10), true);
         assert_eq!(first(&genesis, at(11)), None);
         genesis.asked(at(11), 2);
-        genesis.on_report(id("b"), &report(2, Some(7), false, 10));
+        genesis.on_report(id("b"), &report(2, Some(7), false, 10), true);
         assert_eq!(first(&genesis, at(11)), Some(1_000), "the Unix time is the floor");
-        genesis.on_report(id("b"), &report(2, Some(2_000), false, 10));
+        genesis.on_report(id("b"), &report(2, Some(2_000), false, 10), true);
         assert_eq!(first(&genesis, at(11)), Some(2_000));
     }
 
@@ -219,19 +251,47 @@ mod tests {
     fn the_wait_is_for_the_longest_lease_that_anybody_names() {
         let mut genesis = Genesis::new(at(0));
         genesis.asked(at(11), 1);
-        genesis.on_report(id("b"), &report(1, Some(5), false, 60));
+        genesis.on_report(id("b"), &report(1, Some(5), false, 60), true);
         assert_eq!(first(&genesis, at(12)), None);
         assert_eq!(first(&genesis, at(61)), None, "asked before the longer wait was over");
         genesis.asked(at(61), 2);
-        genesis.on_report(id("b"), &report(2, Some(5), false, 60));
+        genesis.on_report(id("b"), &report(2, Some(5), false, 60), true);
         assert_eq!(first(&genesis, at(61)), Some(1_000));
+    }
+
+    #[test]
+    fn above_version_one_the_wait_is_never_skipped() {
+        let mut genesis = Genesis::new(at(0));
+        genesis.asked(at(0), 1);
+        genesis.on_report(id("b"), &report(1, None, false, 10), true);
+        genesis.on_report(id("c"), &report(1, None, false, 10), true);
+        assert_eq!(first_under(7, &genesis, at(9)), None);
+        let first = First { term: 1_000, led_version: 6 };
+        assert_eq!(
+            first_under(7, &genesis, at(10)),
+            Some(first),
+            "all are new: there was no voter 6"
+        );
+    }
+
+    #[test]
+    fn above_version_one_a_quorum_of_new_voters_proves_nothing() {
+        let mut genesis = Genesis::new(at(0));
+        genesis.asked(at(10), 1);
+        genesis.on_report(id("b"), &report(1, None, false, 10), true);
+        assert_eq!(first_under(1, &genesis, at(10)).map(|first| first.term), Some(1_000));
+        assert_eq!(first_under(2, &genesis, at(10)), None);
+        genesis.asked(at(11), 2);
+        genesis.on_report(id("c"), &report(2, Some(5), false, 10), true);
+        let first = First { term: 1_000, led_version: 1 };
+        assert_eq!(first_under(2, &genesis, at(11)), Some(first), "as c says");
     }
 
     #[test]
     fn a_report_that_nobody_asked_for_says_nothing() {
         let mut genesis = Genesis::new(at(0));
-        genesis.on_report(id("b"), &report(1, None, true, 10));
-        genesis.on_report(id("c"), &report(1, None, true, 10));
+        genesis.on_report(id("b"), &report(1, None, true, 10), true);
+        genesis.on_report(id("c"), &report(1, None, true, 10), true);
         assert_eq!(first(&genesis, at(100)), None);
     }
 
@@ -260,7 +320,7 @@ mod tests {
                     highest = highest.max(term.unwrap_or(0));
                     last.insert(who, (asked_at, term.is_none() || met));
                 }
-                genesis.on_report(id(names[who]), &report(number, term, met, lease));
+                genesis.on_report(id(names[who]), &report(number, term, met, lease), true);
             }
             let all_new = last.len() == 2 && last.values().all(|(_, new)| *new);
             let late = last.values().filter(|(at, _)| *at >= u64::from(longest)).count();

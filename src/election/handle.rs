@@ -8,6 +8,7 @@ use ringrift_wire::{
 
 use super::core::{Counted, MAX_LEASE_RATIO, micros};
 use super::follow::Known;
+use super::quorum::Relation;
 use super::{Ballot, Deferred, Event, LossCause, Machine, Raise, Said};
 use crate::time::Instant;
 
@@ -69,16 +70,31 @@ impl Machine {
 
     /// Whether the sender counts with the same voters; notes when it does not.
     pub(super) fn same_set(&mut self, from: NodeId, tag: VoterSetTag) -> bool {
-        let same = tag == self.setup.set.tag();
+        self.relation(from, tag) == Relation::Same
+    }
+
+    /// Whether votes can go between the sender and this node: it counts with the same voters, or those
+    /// of the version before or after.
+    fn near_set(&mut self, from: NodeId, tag: VoterSetTag) -> bool {
+        self.relation(from, tag) != Relation::Apart
+    }
+
+    /// How the sender's voters lie to the own ones; notes when they differ.
+    fn relation(&mut self, from: NodeId, tag: VoterSetTag) -> Relation {
+        let relation = self.setup.set.relation(tag);
+        let same = relation == Relation::Same;
+        let version = Some(tag.version);
         if let Some(voter) = self.voters.get_mut(from)
-            && voter.set_mismatch == same
+            && (voter.set_mismatch == same || voter.set_version != version)
         {
             voter.set_mismatch = !same;
+            voter.set_version = version;
             if !same {
-                self.notify(Event::VoterSetMismatch { voter: from });
+                let (theirs, ours) = (tag.version, self.setup.set.tag().version);
+                self.notify(Event::VoterSetMismatch { voter: from, theirs, ours });
             }
         }
-        same
+        relation
     }
 
     fn own_term(&self) -> u64 {
@@ -86,7 +102,7 @@ impl Machine {
     }
 
     fn on_canvass(&mut self, now: Instant, from: NodeId, nonce: u64, asked: &Canvass) {
-        let opinion = if self.same_set(from, asked.set) {
+        let opinion = if self.near_set(from, asked.set) {
             if let Some(voter) = self.voters.get_mut(from) {
                 voter.priority = Some(asked.priority);
                 voter.term = Some(asked.term);
@@ -109,6 +125,9 @@ impl Machine {
     /// Whether this voter would vote for the asker; changes nothing.
     fn opinion(&self, now: Instant, from: NodeId, nonce: u64, asked: &Canvass) -> Opinion {
         let Some(core) = &self.core else { return Opinion::No(Refusal::VoterSet) };
+        if !core.may_promise_under(asked.set) {
+            return Opinion::No(Refusal::VoterSet);
+        }
         if core.genesis().is_some() {
             return Opinion::No(Refusal::Empty);
         }
@@ -129,7 +148,9 @@ impl Machine {
             return Opinion::No(Refusal::LeaderAlive { free_in_us: micros(now.until(doubted_at)) });
         }
         let own = self.campaign.as_ref().map_or_else(|| self.own_priority(now), |c| c.priority);
-        let better = (own, self.setup.me) < (asked.priority, from);
+        // Between two versions neither outranks the other: it could be the one that cannot win.
+        let ranked = asked.set == self.setup.set.tag();
+        let better = ranked && (own, self.setup.me) < (asked.priority, from);
         if better && self.is_eligible(now) {
             return Opinion::Better(own);
         }
@@ -141,7 +162,8 @@ impl Machine {
     }
 
     fn on_canvass_reply(&mut self, now: Instant, from: NodeId, reply: &CanvassReply) {
-        let same = self.same_set(from, reply.set);
+        let near = self.near_set(from, reply.set);
+        let counts = self.core.as_ref().is_some_and(|core| core.counts(reply.set));
         let pace = self.pace();
         if let Some(voter) = self.voters.get_mut(from) {
             voter.term = Some(reply.term);
@@ -149,12 +171,12 @@ impl Machine {
                 voter.priority = Some(priority);
             }
         }
-        let opinion = if same { reply.opinion } else { Opinion::No(Refusal::VoterSet) };
+        let opinion = if counts { reply.opinion } else { Opinion::No(Refusal::VoterSet) };
         if self.hear_willing(now, from, reply) {
             return;
         }
         let Some(campaign) = &mut self.campaign else { return };
-        let term = if same { reply.term } else { 0 };
+        let term = if near { reply.term } else { 0 };
         let took = campaign.heard(now, from, reply.number, term, opinion, pace);
         if let Some(took) = took {
             self.measured(now, from, took);
@@ -170,7 +192,7 @@ impl Machine {
         if self.core.is_none() {
             return;
         }
-        if !self.same_set(from, asked.set) {
+        if !self.near_set(from, asked.set) {
             self.refuse_vote(from, asked, Refusal::VoterSet);
             return;
         }
@@ -249,7 +271,7 @@ impl Machine {
     }
 
     fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Answer) {
-        if !self.same_set(from, answer.set) {
+        if !self.near_set(from, answer.set) {
             return;
         }
         let Some(core) = &mut self.core else { return };
@@ -283,11 +305,10 @@ impl Machine {
     }
 
     fn on_coordinator(&mut self, now: Instant, from: NodeId, nonce: u64, beat: &Coordinator) {
-        let same = self.same_set(from, beat.set);
+        let relation = self.relation(from, beat.set);
         let priority = self.own_priority(now);
         let was_candidate = self.core.as_ref().is_some_and(|core| core.is_candidate());
         let answered = match &mut self.core {
-            Some(_) if !same => Err(Refusal::VoterSet),
             Some(core) => core.acknowledge(now, from, nonce, beat, priority),
             None => Ok(()),
         };
@@ -302,7 +323,8 @@ impl Machine {
             self.send(from, Message::Acknowledge(answer));
             self.notify(Event::VoteRefused { candidate: from, term: beat.term, why });
         }
-        if !same {
+        // Who counts with other voters under this very version is no leader of this node.
+        if relation == Relation::Apart && beat.set.version == self.setup.set.tag().version {
             return;
         }
         let lease = Duration::from_millis(u64::from(beat.lease_ms));
@@ -323,7 +345,7 @@ impl Machine {
     }
 
     fn on_acknowledge(&mut self, now: Instant, from: NodeId, answer: &Acknowledge) {
-        if !self.same_set(from, answer.set) {
+        if !self.near_set(from, answer.set) {
             return;
         }
         if let Some(voter) = self.voters.get_mut(from) {
@@ -401,20 +423,20 @@ impl Machine {
     }
 
     fn on_inquire(&mut self, now: Instant, from: NodeId, nonce: u64, asked: &Inquire) {
-        if !self.same_set(from, asked.set) {
-            return;
-        }
+        // Whoever counts with other voters learns that from the report, and nothing else.
+        let near = self.near_set(from, asked.set);
         let Some(core) = &mut self.core else { return };
         let report = core.report(from, nonce, asked);
         self.send(from, Message::Report(report));
         // Whoever asks has just come up: it can be asked now, if it has not said that it is new.
-        if self.core.as_ref().and_then(|core| core.genesis()).is_some_and(|g| !g.was_new(from)) {
+        let genesis = self.core.as_ref().and_then(|core| core.genesis()).filter(|_| near);
+        if genesis.is_some_and(|genesis| !genesis.was_new(from)) {
             self.inquire(now, &[from]);
         }
     }
 
     fn on_report(&mut self, from: NodeId, nonce: u64, report: &Report) {
-        if !self.same_set(from, report.set) {
+        if !self.near_set(from, report.set) {
             return;
         }
         if let Some(core) = &mut self.core {

@@ -160,6 +160,14 @@ impl Machine {
                 *by = if cause == LossCause::Stopped { (*by).min(now + STOP_WORK) } else { *by };
                 return;
             }
+            if before.cause == LossCause::Stopped {
+                // A process that ends looks for a successor once, and for no other reason.
+                let why = "this process is about to end, and hands the lead over".to_owned();
+                let reply = Reply::Refused { code: "IN_PROGRESS", why };
+                let output = reply_to.map(|number| Output::Reply { number, reply });
+                self.outputs.extend(output);
+                return;
+            }
             let why = format!("the lead is given up for another reason: {}", cause.as_str());
             self.answer(Reply::Refused { code: "IN_PROGRESS", why });
         }

@@ -29,6 +29,7 @@ mod priority;
 mod pursue;
 pub mod quorum;
 pub mod record;
+pub mod roster;
 mod said;
 mod takeover;
 mod timers;

@@ -93,6 +93,7 @@ impl Machine {
     pub fn is_eligible(&self, now: Instant) -> bool {
         let Some(core) = &self.core else { return false };
         core.genesis().is_none()
+            && core.has_evidence()
             && core.store_works()
             && !self.stopping
             && core.abstains_until(now).is_none()

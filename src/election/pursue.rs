@@ -239,6 +239,7 @@ impl Machine {
         let core = self.core.as_ref()?;
         if self.stopping
             || core.genesis().is_some()
+            || !core.has_evidence()
             || self.own_priority(now).drained
             || now < self.unheard_until
         {
@@ -292,11 +293,19 @@ impl Machine {
     /// How many better voters may be about to stand.
     fn better_ones(&self, now: Instant) -> u32 {
         let own = (self.own_priority(now), self.setup.me);
+        let set = self.setup.set.tag();
+        let switched = self.core.as_ref().is_none_or(Core::has_switched);
         let better = |&(id, voter): &(NodeId, &super::Voter)| {
             let priority = self.priority_of(now, id);
             let unsuspected =
                 matches!(voter.standing, super::Standing::Unknown | super::Standing::Well);
-            unsuspected && !voter.set_mismatch && !priority.drained && (priority, id) < own
+            // Until it has taken part under its own version, a voter lets those of the version before go
+            // first: all can vote for them.
+            let older = voter
+                .set_version
+                .is_some_and(|version| version.checked_add(1) == Some(set.version) && !switched);
+            let ranks = !voter.set_mismatch && (priority, id) < own;
+            unsuspected && !priority.drained && (older || ranks)
         };
         u32::try_from(self.voters.iter().filter(better).count()).unwrap_or(u32::MAX)
     }

@@ -2,6 +2,19 @@
 
 use ringrift_wire::{NodeId, VoterSetTag};
 
+/// How another set lies to one's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// The same voters under the same version.
+    Same,
+    /// The version before the own one.
+    Before,
+    /// The version after the own one.
+    After,
+    /// The same version with other voters, or a version that is no neighbour.
+    Apart,
+}
+
 /// The configured voters, sorted by name, and their version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VoterSet {
@@ -33,6 +46,21 @@ impl VoterSet {
         self.tag
     }
 
+    /// How the set of that tag lies to this one.
+    #[must_use]
+    pub fn relation(&self, other: VoterSetTag) -> Relation {
+        let own = self.tag;
+        if other == own {
+            Relation::Same
+        } else if own.version.checked_sub(1) == Some(other.version) {
+            Relation::Before
+        } else if own.version.checked_add(1) == Some(other.version) {
+            Relation::After
+        } else {
+            Relation::Apart
+        }
+    }
+
     /// How many voters there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -59,7 +87,7 @@ impl VoterSet {
 }
 
 /// FNV-1a, 64 bits: names a set in messages; it protects nothing.
-fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+pub(super) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
@@ -90,6 +118,20 @@ mod tests {
         assert_eq!(set(&["a", "b"], 1), set(&["b", "a", "b"], 1));
         assert_ne!(set(&["a", "b"], 1).tag(), set(&["a", "b"], 2).tag());
         assert_ne!(set(&["a", "bc"], 1).tag(), set(&["ab", "c"], 1).tag());
+    }
+
+    #[test]
+    fn only_neighbouring_versions_and_the_same_voters_are_near() {
+        let own = set(&["a", "b"], 5);
+        let relation = |names: &[&str], version| own.relation(set(names, version).tag());
+        assert_eq!(relation(&["b", "a"], 5), Relation::Same);
+        assert_eq!(relation(&["a", "c"], 5), Relation::Apart);
+        assert_eq!(relation(&["a"], 4), Relation::Before);
+        assert_eq!(relation(&["a"], 6), Relation::After);
+        assert_eq!([relation(&["a"], 3), relation(&["a"], 7)], [Relation::Apart; 2]);
+        let last = set(&["a"], u32::MAX);
+        assert_eq!(last.relation(set(&["a"], 0).tag()), Relation::Apart);
+        assert_eq!(set(&["a"], 0).relation(last.tag()), Relation::Apart);
     }
 
     proptest! {

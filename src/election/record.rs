@@ -16,7 +16,7 @@ pub struct VoteRecord {
     pub nonce: u64,
     /// The longest lease that any promise was ever asked for, or its own.
     pub longest_lease: Duration,
-    /// `voters_version` under which it last took part.
+    /// `voters_version` that it has taken part under: it promises nothing to a lower one.
     pub set_version: u32,
     /// The highest voter-set version that it knows to have led.
     pub led_version: u32,

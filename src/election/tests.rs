@@ -1,9 +1,10 @@
 //! The machine around the core: when it tries, and whom it believes.
 
 use ::core::time::Duration;
-use ringrift_wire::{Beacon, Boot, Message, NodeId};
+use ringrift_wire::{Beacon, Boot, Canvass, Message, NodeId, Opinion, Priority, Refusal};
 use std::collections::BTreeMap;
 
+use super::core::{Core, Rules};
 use super::record::{Restored, RestoredPromise, VoteRecord};
 use super::{Hysteresis, Machine, Output, Params, Place, Setup, Standing, VoterSet};
 use crate::time::Instant;
@@ -82,4 +83,45 @@ fn a_leader_with_a_lease_far_beyond_ones_own_is_not_believed() {
     };
     assert_eq!(hear(u32::MAX), None);
     assert_eq!(hear(40_000), Some(id("a")));
+}
+
+/// What a voter of version 2 with that record says to a canvass of a voter of another version.
+fn opinion(set_version: u32, asker: &str, under: u32) -> Opinion {
+    let mut machine = second_best();
+    machine.setup.set = VoterSet::new(&["a", "b", "c"].map(id), 2);
+    let core = machine.core.take().unwrap();
+    let record = VoteRecord { set_version, ..*core.record() };
+    let rules = Rules {
+        me: id("b"),
+        nonce: 2,
+        set: machine.setup.set.clone(),
+        lease: Duration::from_secs(4),
+        drift_ppm: 0,
+    };
+    let promise = RestoredPromise::Exact(None);
+    let restored = Restored { record: Some(record), promise, may_release: true };
+    machine.core = Some(Core::new(rules, restored, NOW));
+    for voter in ["a", "c"] {
+        machine.round_trip(NOW, id(voter), Duration::from_millis(1));
+    }
+    let set = VoterSet::new(&["a", "b", "c"].map(id), under).tag();
+    let priority = machine.own_priority(NOW);
+    let priority = Priority { order: 9, ..priority };
+    let asked = Canvass { set, number: 77, term: 9, priority };
+    machine.on_message(NOW, id(asker), 7, &Message::Canvass(asked));
+    let outputs = ::core::iter::from_fn(|| machine.poll_output());
+    let reply = outputs.filter_map(|output| match output {
+        Output::Send { message: Message::CanvassReply(reply), .. } => Some(reply.opinion),
+        _ => None,
+    });
+    reply.last().unwrap()
+}
+
+#[test]
+fn between_two_versions_no_voter_outranks_the_other() {
+    assert!(matches!(opinion(1, "c", 2), Opinion::Better(_)));
+    assert!(matches!(opinion(1, "c", 1), Opinion::Yes { .. }));
+    assert!(matches!(opinion(1, "c", 3), Opinion::Yes { .. }));
+    assert_eq!(opinion(2, "c", 1), Opinion::No(Refusal::VoterSet), "there is no way back");
+    assert_eq!(opinion(1, "c", 4), Opinion::No(Refusal::VoterSet), "no neighbour");
 }

@@ -46,6 +46,8 @@ pub struct Voter {
     pub voted_for: Option<NodeId>,
     /// Counts with other voters than this node.
     pub set_mismatch: bool,
+    /// `voters_version` that it last named.
+    pub set_version: Option<u32>,
     /// Whom it last called leader.
     pub reports_leader: Option<NodeId>,
     /// What it last said about leading, and when.
@@ -72,6 +74,7 @@ impl Voters {
             term: None,
             voted_for: None,
             set_mismatch: false,
+            set_version: None,
             reports_leader: None,
             said: None,
             farewell: None,

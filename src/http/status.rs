@@ -52,6 +52,7 @@ fn voters(present: &Present<'_>) -> Value {
         "voter_config_version": view.status.voter_set.version,
         "voter_config_hash": format!("{:016x}", view.status.voter_set.hash),
         "voter_config_mismatch": names(mismatches.map(|voter| voter.id)),
+        "voter_config_led": view.status.led_version,
         "voter_health": members::voter_health(present),
     })
 }

@@ -6,6 +6,8 @@ use super::Node;
 use super::status::{
     Account, Counters, KnownLeader, Lease, MemberStatus, PromiseStatus, Role, Status, VoterStatus,
 };
+use crate::election::Voter;
+use crate::election::core::Core;
 use crate::membership::Member;
 use crate::time::Instant;
 
@@ -58,6 +60,9 @@ impl Node {
             takeover: machine.takeover(now),
             trigger_blocked_until: machine.trigger_blocked_until(),
             voter_set: self.set.tag(),
+            led_version: core
+                .filter(|core| core.genesis().is_none())
+                .map(|core| core.record().led_version),
             quorum: self.set.quorum(),
             voters: self.voters(now),
             hearing: self.hearings.matrix(now),
@@ -138,22 +143,18 @@ impl Node {
         if self.machine.is_stopping() {
             return "this node is stopping".to_owned();
         }
-        let other_sets: Vec<NodeId> = self
-            .machine
-            .voters()
-            .iter()
-            .filter(|(_, v)| v.set_mismatch)
-            .map(|(id, _)| id)
-            .collect();
-        let usable = |id: &&NodeId| !unreachable.contains(id) && !other_sets.contains(id);
-        if self.set.ids().iter().filter(usable).count() < quorum {
-            let names = names(&other_sets);
-            return format!(
-                "these voters are configured with another voter list or voters_version: {names}"
-            );
+        if let Some(reason) = self.other_voters(core, &unreachable) {
+            return reason;
         }
         if let Some(genesis) = core.genesis() {
             let left = seconds(genesis.wait_ends(core.record().longest_lease));
+            if self.set.tag().version > 1 {
+                return format!(
+                    "this voter's store is empty: it waits {left:.1} s more for promises that it may have \
+                     forgotten, and then for the answers of {quorum} voters, one of them with a store, or of \
+                     all {all}; a new cluster starts with voters_version 1"
+                );
+            }
             return format!(
                 "this voter's store is empty: unless all {all} voters are new it waits {left:.1} s more for \
                  promises that it may have forgotten, and then for the answers of {quorum} voters"
@@ -179,6 +180,43 @@ impl Node {
                 .to_owned();
         }
         "waiting for a better voter to stand".to_owned()
+    }
+
+    /// What the versions of the voters' lists have to do with there being no leader.
+    fn other_voters(&self, core: &Core, unreachable: &[NodeId]) -> Option<String> {
+        let (quorum, own) = (self.set.quorum(), self.set.tag().version);
+        let near = |voter: &Voter| {
+            let distance = voter.set_version.map_or(0, |version| version.abs_diff(own));
+            !voter.set_mismatch || distance == 1
+        };
+        let voters = self.machine.voters();
+        let apart: Vec<NodeId> =
+            voters.iter().filter(|(_, voter)| !near(voter)).map(|(id, _)| id).collect();
+        let usable = |id: &&NodeId| !unreachable.contains(id) && !apart.contains(id);
+        if self.set.ids().iter().filter(usable).count() < quorum {
+            return Some(format!(
+                "these voters are configured with another voter list or voters_version: {}; this node has \
+                 voters_version {own}: give all nodes one file",
+                names(&apart)
+            ));
+        }
+        let record = core.record();
+        if record.set_version > own {
+            return Some(format!(
+                "this voter has taken part under voters_version {}, and its file has {own}: give it the file \
+                 of the others",
+                record.set_version
+            ));
+        }
+        if core.genesis().is_none() && !core.has_evidence() {
+            return Some(format!(
+                "this voter's file has voters_version {own}, and it has not heard that version {} has led: give a \
+                 quorum the file of version {} first, and take the next when that has a leader",
+                own - 1,
+                own - 1
+            ));
+        }
+        None
     }
 
     fn unreachable(&self) -> Vec<NodeId> {

@@ -247,6 +247,9 @@ pub struct Status {
     pub trigger_blocked_until: Option<Instant>,
     /// The set of voters and its version.
     pub voter_set: VoterSetTag,
+    /// The highest version of the voter set that this voter knows to have led; `None` on an observer and
+    /// while its store is empty.
+    pub led_version: Option<u32>,
     /// Strict majority of the configured voters.
     pub quorum: usize,
     /// Every configured voter, self included, sorted by name.

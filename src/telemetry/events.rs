@@ -94,8 +94,9 @@ fn election(event: &election::Event) -> Option<(&'static str, Value)> {
             ("promise_released", json!({ "holder": holder.as_str(), "term": term }))
         }
         Event::RecordAdopted { term } => ("record_adopted", json!({ "term": term })),
-        Event::VoterSetMismatch { voter } => {
-            ("voter_set_mismatch", json!({ "member": voter.as_str() }))
+        Event::VoterSetMismatch { voter, theirs, ours } => {
+            let fields = json!({ "member": voter.as_str(), "theirs": theirs, "ours": ours });
+            ("voter_set_mismatch", fields)
         }
         Event::HandoverEnded { term, cause, to, outcome } => {
             let to = to.as_ref().map(|to| to.as_str());

@@ -160,6 +160,7 @@ fn status(node: &str) -> Status {
         blocked_until: None,
         takeover: None,
         voter_set: VoterSetTag { version: 1, hash: 0xabc },
+        led_version: Some(1),
         quorum: 3,
         voters: sorted.iter().map(|name| voter(name)).collect(),
         hearing: Vec::new(),

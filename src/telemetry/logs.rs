@@ -182,8 +182,25 @@ fn log_election(event: &election::Event, node: &str) {
             info!(node, holder = holder.as_str(), term, "promise released");
         }
         Event::RecordAdopted { term } => info!(node, term, "empty vote store got its first record"),
-        Event::VoterSetMismatch { voter } => {
-            warn!(node, voter = voter.as_str(), "voter counts with other voters");
+        Event::VoterSetMismatch { voter, theirs, ours } => {
+            let voter = voter.as_str();
+            match theirs.abs_diff(*ours) {
+                0 => warn!(
+                    node,
+                    voter,
+                    theirs,
+                    ours,
+                    "voter has another voter list under the same voters_version: give both one file"
+                ),
+                1 => info!(node, voter, theirs, ours, "voter has a neighbouring voters_version"),
+                _ => warn!(
+                    node,
+                    voter,
+                    theirs,
+                    ours,
+                    "voter has a voters_version that is no neighbour: neither votes for the other"
+                ),
+            }
         }
         Event::HandoverEnded { term, cause, to, outcome } => {
             let to = to.as_ref().map(NodeId::as_str);
@@ -309,7 +326,9 @@ pub(crate) mod tests {
             ),
             (Event::Election(Elect::PromiseReleased { holder: a, term: 3 }), "INFO"),
             (Event::Election(Elect::RecordAdopted { term: 3 }), "INFO"),
-            (Event::Election(Elect::VoterSetMismatch { voter: a }), "WARN"),
+            (Event::Election(Elect::VoterSetMismatch { voter: a, theirs: 1, ours: 1 }), "WARN"),
+            (Event::Election(Elect::VoterSetMismatch { voter: a, theirs: 2, ours: 1 }), "INFO"),
+            (Event::Election(Elect::VoterSetMismatch { voter: a, theirs: 3, ours: 1 }), "WARN"),
             (Event::ForeignAddress { voter: a }, "WARN"),
             (
                 Event::Election(Elect::HandoverEnded {

@@ -51,8 +51,8 @@ fn wait_ticks(journal: &Journal, node: usize) {
 fn exactly_one_command_runs_in_the_cluster_over_kills_and_stops() {
     let Some((mut cluster, journal)) = five() else { return };
     let watch = cluster.watch();
-    // It hears SIGTERM not at all, and has a child of its own.
-    let deaf = format!("trap '' TERM; sleep 1000 & {TICKER}");
+    // It hears SIGTERM not at all, and a child of its own does the work.
+    let deaf = format!("trap '' TERM; ({TICKER}) & wait");
     start_all(&mut cluster, &journal, &deaf);
     let mut last = 0;
     for round in 0..4 {
@@ -149,4 +149,45 @@ fn a_command_that_fails_is_started_again_in_the_same_term() {
     wait_for("three starts", || (journal.lines().len() >= 3).then_some(()));
     assert!(began.elapsed().as_millis() > 0);
     journal.judge();
+}
+
+/// The code blocks of the README's section on this, by their language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let section =
+        readme.split("## A worker that runs once in the cluster").nth(1).expect("it is there");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let fence = format!("```{language}\n");
+    let blocks = section.split(&fence).skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_work() {
+    let Some((mut cluster, journal)) = five() else { return };
+    let dir = cluster.dir.path().to_owned();
+    let worker = format!("#!/bin/sh\ntest \"$1\" = --all-queues || exit 1\n{TICKER}\n");
+    let worker_path = dir.join("worker");
+    std::fs::write(&worker_path, worker).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&worker_path, mode).expect("a file of ours");
+    std::fs::copy(&cluster.config, dir.join("distributed_hosts.yaml")).expect("a file");
+    let [typed] = <[String; 1]>::try_from(blocks("sh")).expect("one command");
+    for node in ALL {
+        let mut words = typed.split_whitespace();
+        assert_eq!(words.next(), Some("ringrift-p2p"));
+        let mut command = crate::support::process::program(cluster.net(node));
+        command.args(words).current_dir(&dir).env("JOURNAL", journal.path());
+        command.env("RINGRIFT_NODE_ID", NAMES[node]);
+        cluster.start_as(node, command);
+    }
+    let (leader, _) = cluster.wait_agreed(&ALL);
+    wait_ticks(&journal, leader);
+    assert_eq!(cluster.status(leader).0["work"]["state"], "running");
+    journal.judge();
+    // The hooks beside it are what a file may say.
+    let [hooks] = <[String; 1]>::try_from(blocks("yaml")).expect("one example");
+    let file = std::fs::read_to_string(&cluster.config).expect("it was written");
+    let loaded = ringrift_p2p::config::parse(&format!("{file}{hooks}")).expect("it is right");
+    assert!(loaded.config.hooks.work());
 }

@@ -135,3 +135,54 @@ fn every_node_is_told_of_another_leader() {
         assert!(heard.is_some(), "{node} was not told: {:#?}", journal.lines());
     }
 }
+
+#[test]
+fn the_work_of_a_lease_that_is_not_renewed_has_ended_before_the_lease_does() {
+    let hooks = [("on_gain", ":"), ("on_lose", ":")];
+    let Some((mut cluster, journal)) = with_hooks(&hooks, "") else { return };
+    let watch = cluster.watch();
+    start_all(&mut cluster, &journal);
+    let (leader, _) = cluster.wait_agreed(&ALL);
+    wait_for("the gain", || (journal.count("end", "gain") >= 1).then_some(()));
+    // Nobody answers the leader any more, and nobody can follow it.
+    for node in ALL.into_iter().filter(|&node| node != leader) {
+        cluster.signal_node(node, Signal::STOP);
+    }
+    let lost = wait_for("the lose", || {
+        journal
+            .lines()
+            .into_iter()
+            .find(|line| (line.how.as_str(), line.what.as_str()) == ("end", "lose"))
+    });
+    assert!(lost.rest.ends_with("cause=lease_thin"), "{lost:?}");
+    for node in ALL.into_iter().filter(|&node| node != leader) {
+        let pids = cluster.net(node).pids();
+        for pid in pids.into_iter().filter_map(rustix::process::Pid::from_raw) {
+            // Whoever is stopped goes on; the others do so anyway.
+            let _gone = rustix::process::kill_process(pid, Signal::CONT);
+        }
+    }
+    cluster.wait_agreed(&ALL);
+    wait_for("another gain", || (journal.count("end", "gain") >= 2).then_some(()));
+    journal.judge();
+    watch.judge(false);
+}
+
+#[test]
+fn a_step_down_waits_for_the_lose_hook() {
+    let hooks = [("on_gain", ":"), ("on_lose", "sleep 0.2")];
+    let Some((mut cluster, journal)) = with_hooks(&hooks, "  grace: 1s\n") else { return };
+    let watch = cluster.watch();
+    start_all(&mut cluster, &journal);
+    for done in 1..=3 {
+        cluster.wait_settled();
+        let (leader, _) = cluster.wait_agreed(&ALL);
+        wait_for("the gain", || (journal.count("end", "gain") == done).then_some(()));
+        let answer = cluster.ask(leader, "POST", "/election/step_down").expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        wait_for("the next gain", || (journal.count("end", "gain") == done + 1).then_some(()));
+        assert_eq!(journal.count("end", "lose"), done, "it was waited for");
+    }
+    journal.judge();
+    watch.judge(false);
+}

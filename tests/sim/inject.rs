@@ -203,7 +203,7 @@ impl World {
                 self.checkers.terms.found(host, 0);
             }
         }
-        self.cover();
+        self.cover(host);
     }
 
     /// A host sleeps: its process stands still and nothing waits for it.

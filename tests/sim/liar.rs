@@ -37,7 +37,7 @@ pub(crate) enum Lie {
     ForgedRelease,
     /// Hosts' clocks differ by eleven times what the configuration says.
     FastClocks,
-    /// What the second process of a name sends counts as the first one's.
+    /// The second process of a name hears and says what the first one does, as if it were at its address.
     TwinIsHeard,
     /// The status is published once in a while only.
     LateStatus,
@@ -168,6 +168,11 @@ impl Liar {
             _ => {}
         }
         Some(published)
+    }
+
+    /// Whether the second process of a name is told what the first one is.
+    pub(crate) fn tells_twin(&self) -> bool {
+        self.lie == Lie::TwinIsHeard
     }
 
     /// How many outputs of a host are carried out at once.

@@ -26,6 +26,7 @@ mod sometimes;
 mod through_wire;
 mod timeline;
 mod transcript;
+mod voters;
 mod watch;
 mod world;
 

@@ -147,6 +147,8 @@ pub(crate) struct Options {
     pub(crate) fault_gap: Nanos,
     /// How long faults happen.
     pub(crate) fault_span: Nanos,
+    /// Rules that are not looked at, so that another one has to notice.
+    pub(crate) unwatched: Vec<&'static str>,
 }
 
 /// One of the choices, each as likely as its weight says.
@@ -255,6 +257,7 @@ impl Options {
             kinds,
             fault_gap: weighted(rng, &[(1, lease / 4), (3, lease), (2, 4 * lease)]),
             fault_span,
+            unwatched: Vec::new(),
         }
     }
 
@@ -303,6 +306,7 @@ impl Options {
             kinds: Vec::new(),
             fault_gap: 400 * MS,
             fault_span: 0,
+            unwatched: Vec::new(),
         }
     }
 }

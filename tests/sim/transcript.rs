@@ -119,7 +119,7 @@ impl Transcript {
             Told::RecordAdopted { term: t } => {
                 format!("has its first record: it votes above term {}", term(t))
             }
-            Told::VoterSetMismatch { voter } => {
+            Told::VoterSetMismatch { voter, .. } => {
                 format!("notices that {voter} has another voter list")
             }
             Told::StoreHealth { works: true } => "can write its votes again".to_owned(),

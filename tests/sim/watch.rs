@@ -86,7 +86,7 @@ impl World {
             return;
         };
         let local = state.clock.local(self.now);
-        let leads = process.node.is_leader(local);
+        let leads = || process.node.is_leader(local);
         let led = |name, term| self.has_led(name, term);
         let result = self.checkers.honesty.asked(self.now, host, local, leads, led);
         self.check(result);
@@ -121,7 +121,7 @@ impl World {
                 self.check(result);
             }
         }
-        self.cover();
+        self.cover(host);
         if changes || self.steps.is_multiple_of(STATUS_EVERY) {
             self.take_status(host, lease.is_some());
         }
@@ -187,21 +187,25 @@ impl World {
         }
     }
 
-    /// Whether the running lease is covered (I3).
-    pub(crate) fn cover(&mut self) {
-        let Some((leader, held)) = self.checkers.leases.leader(self.now) else { return };
+    /// What binds a host may have changed, or a lease: whether the running lease is covered (I3).
+    pub(crate) fn cover(&mut self, host: usize) {
+        let bound = self.bound(&self.hosts[host]);
+        let changed = core::mem::replace(&mut self.bounds[host], bound) != bound;
+        let leader = self.checkers.leases.leader(self.now);
+        if core::mem::replace(&mut self.covered, leader) == leader && !changed {
+            return;
+        }
+        let Some((leader, held)) = leader else { return };
         let holder = &self.hosts[leader];
         let (set, id) = (&holder.voter_set, holder.id);
         let most = self.hosts.len().min(self.options.voters + 1);
-        let mut voters = [(0, Bound::FREE); 10];
-        let mut count = 0;
-        for (host, state) in self.hosts[..most].iter().enumerate() {
-            if state.name_of == host && set.contains(state.id) {
-                voters[count] = (host, self.bound(state));
-                count += 1;
-            }
-        }
-        let result = cover::check(self.now, id, held, set.quorum(), &voters[..count]);
+        let voters: Vec<(usize, Bound)> = (0..most)
+            .filter(|&host| {
+                self.hosts[host].name_of == host && set.contains(self.hosts[host].id)
+            })
+            .map(|host| (host, self.bounds[host]))
+            .collect();
+        let result = cover::check(self.now, id, held, set.quorum(), &voters);
         self.check(result);
     }
 

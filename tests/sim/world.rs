@@ -8,6 +8,8 @@ use ringrift_p2p::rng::Rng;
 use ringrift_wire::{Boot, Envelope, NodeId};
 use std::collections::BTreeMap;
 
+use crate::checkers::cover::Bound;
+use crate::checkers::leases::Held;
 use crate::checkers::{Checkers, Violation, bytes};
 use crate::faults::Fault;
 use crate::host::{Ending, Host, address};
@@ -55,9 +57,14 @@ pub(crate) struct World {
     pub(crate) healed: Option<(Nanos, Vec<usize>, Nanos)>,
     /// When somebody last led, unless that gap is counted.
     pub(crate) led_until: Option<Nanos>,
+    /// What binds each host's vote, and the lease that was last found covered.
+    pub(crate) bounds: Vec<Bound>,
+    pub(crate) covered: Option<(usize, Held)>,
     /// The term that each host's process says it leads.
     pub(crate) leading: Vec<Option<u64>>,
     pub(crate) wipes: u64,
+    /// What is fed at present was made up by a planted bug.
+    pub(crate) forging: bool,
     /// How often each host has begun to canvass.
     pub(crate) canvasses: Vec<usize>,
     /// How often each host has declared each member dead.
@@ -81,7 +88,7 @@ impl World {
         for (host, state) in hosts.iter().enumerate() {
             checkers.terms.found(host, state.disk.record.map_or(0, |record| record.term));
         }
-        Self {
+        let mut world = Self {
             network: Network::new(count, options.quality),
             options,
             rng,
@@ -95,8 +102,11 @@ impl World {
             checkers,
             healed: None,
             led_until: Some(0),
+            bounds: vec![Bound::FREE; count],
+            covered: None,
             leading: vec![None; count],
             wipes: 0,
+            forging: false,
             deaths: BTreeMap::new(),
             canvasses: vec![0; count],
             hits: Hits::default(),
@@ -104,7 +114,11 @@ impl World {
             transcript: None,
             violation: None,
             steps: 0,
+        };
+        for host in 0..count {
+            world.cover(host);
         }
+        world
     }
 
     /// Lets something happen at a true time.
@@ -147,6 +161,7 @@ impl World {
     pub(crate) fn check(&mut self, result: Result<(), Violation>) {
         if let Err(violation) = result
             && self.violation.is_none()
+            && !self.options.unwatched.contains(&violation.rule)
         {
             let text = format!("VIOLATION of {}: {}", violation.rule, violation.what);
             self.timeline.note(self.now, "", || text);
@@ -228,10 +243,20 @@ impl World {
         let name_of = self.hosts[from].name_of;
         let (now, lease) = (self.now, self.options.lease);
         let hearer = Hearer { now, lease, host: to, voters: &voters, name_of };
-        for (from, mut envelope) in self.liar.hears(hearer, from, envelope) {
+        let also = self.options.twin.filter(|first| *first == to && self.liar.tells_twin());
+        for (place, (from, mut envelope)) in
+            self.liar.hears(hearer, from, envelope).into_iter().enumerate()
+        {
             envelope.sender = self.hosts[from].id;
-            self.feed(to, Input::Datagram { from: address(from), envelope });
+            // The first is what was sent; what a bug adds to it is no evidence.
+            self.forging = place > 0;
+            let input = Input::Datagram { from: address(from), envelope };
+            if also.is_some() {
+                self.feed(self.hosts.len() - 1, input.clone());
+            }
+            self.feed(to, input);
         }
+        self.forging = false;
     }
 
     /// A datagram is damaged on its way: so few bits are always noticed, and where somebody else's

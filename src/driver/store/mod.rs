@@ -29,7 +29,9 @@ use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::election::VoterSet;
 use crate::election::record::{Promise, Restored, RestoredPromise, VoteRecord};
+use crate::election::roster::Roster;
 use crate::time::Instant;
 use promise::PromiseFile;
 use slot::{Slot, Slots};
@@ -93,12 +95,16 @@ pub struct Opened {
     pub restored: Restored,
     /// The starts of this node after an end that was not clean, this one included.
     pub unclean_starts: UncleanStarts,
+    /// The voters that the predecessor last took part with; `None` where they were not kept.
+    pub roster: Option<Roster>,
 }
 
 /// An open store.
 pub struct Store {
     slots: Slots<File>,
     promise: PromiseFile,
+    /// The voters of the configuration, and their version.
+    voters: Option<(u32, Roster)>,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -115,7 +121,17 @@ impl Store {
     /// # Errors
     /// It is not known to be there; the record before it still is.
     pub fn write_record(&mut self, record: VoteRecord) -> io::Result<()> {
-        self.slots.write(|next| next.record = Some(record))
+        // Kept beside the record of the version that this process has taken part under.
+        let voters = self.voters.filter(|(version, _)| *version == record.set_version);
+        self.slots.write(|next| {
+            next.record = Some(record);
+            next.roster = voters.map(|(_, roster)| roster).or(next.roster);
+        })
+    }
+
+    /// The voters of the configuration: those that the records to come are kept with.
+    pub fn count_with(&mut self, set: &VoterSet) {
+        self.voters = Some((set.tag().version, Roster::of(set)));
     }
 
     /// Writes the promise of this kernel boot, or that there is none; removes the file where it cannot
@@ -256,7 +272,7 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
     };
     let newest = slots.newest();
     let restored = Restored { record: newest.record, promise, may_release };
-    let unclean_starts = newest.unclean;
+    let (unclean_starts, roster) = (newest.unclean, newest.roster);
     if let Some(dir) = promise_path.parent() {
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     }
@@ -264,8 +280,8 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
     let mut promise_file = PromiseFile::new(promise_path.to_path_buf(), kernel_boot, boot);
     // What a failure leaves behind names the predecessor's nonce, which nobody believes any more.
     let _ = promise_file.write(&promise);
-    let store = Store { slots, promise: promise_file, _lock: lock };
-    Ok(Opened { store, boot, restored, unclean_starts })
+    let store = Store { slots, promise: promise_file, voters: None, _lock: lock };
+    Ok(Opened { store, boot, restored, unclean_starts, roster })
 }
 
 /// What `votes` holds.
@@ -350,7 +366,7 @@ fn create(
         .map_err(io_error("create", &draft))?;
     let place = place_of(&file, &draft)?;
     let unclean = UncleanStarts::default();
-    let slot = Slot { sequence: 1, boot, machine, place, record: None, unclean };
+    let slot = Slot { sequence: 1, boot, machine, place, record: None, unclean, roster: None };
     let mut content = vec![0; slot::FILE];
     content[..slot::SLOT].copy_from_slice(&slot::encode(&slot));
     (&file)

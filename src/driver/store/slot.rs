@@ -17,6 +17,8 @@
 //! | 165..173 | longest lease, nanoseconds |
 //! | 173..181 | `set_version`, `led_version` |
 //! | 181..245 | Unix seconds of the last eight starts after an end that was not clean, newest first, 0 for none |
+//! | 259 | how many voters it last took part with, 0 where that was not kept |
+//! | 260..508 | the FNV-1a hashes of their names, 0 behind the last |
 //! | 508..512 | CRC32 of all before it |
 //!
 //! All numbers are little endian; what is not named is zero and reserved. Magic, version and the
@@ -36,6 +38,7 @@ use std::os::unix::fs::FileExt;
 use super::fields::{Reader, Writer, is_sealed};
 use super::{Machine, Place, UncleanStarts};
 use crate::election::record::VoteRecord;
+use crate::election::roster::{MAX_ROSTER, Roster};
 
 /// Length of a slot in bytes.
 pub(super) const SLOT: usize = 512;
@@ -66,10 +69,15 @@ pub(super) struct Slot {
     pub(super) record: Option<VoteRecord>,
     /// Unix seconds of starts after an end that was not clean, newest first, 0 for none.
     pub(super) unclean: UncleanStarts,
+    /// The voters of the record's `set_version`; `None` where they were not kept.
+    pub(super) roster: Option<Roster>,
 }
 
 /// Length of the fields of a record in bytes, the flags before them not counted.
 const RECORD: usize = 96;
+
+/// Bytes between the starts and the voters that say nothing yet.
+const RESERVED: usize = 14;
 
 /// The bytes of a slot.
 pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
@@ -98,6 +106,11 @@ pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
     }
     for start in slot.unclean {
         to.u64(start);
+    }
+    to.bytes(&[0; RESERVED]);
+    to.u8(slot.roster.map_or(0, |roster| roster.count()));
+    for name in slot.roster.map_or([0; MAX_ROSTER], |roster| *roster.places()) {
+        to.u64(name);
     }
     to.seal();
     bytes
@@ -149,7 +162,14 @@ fn fields(from: &mut Reader<'_>) -> Option<Slot> {
     for start in &mut unclean {
         *start = from.u64()?;
     }
-    Some(Slot { sequence, boot, machine, place, record, unclean })
+    from.bytes::<RESERVED>()?;
+    let count = from.u8()?;
+    let mut names = [0; MAX_ROSTER];
+    for name in &mut names {
+        *name = from.u64()?;
+    }
+    let roster = Roster::stored(count, names);
+    Some(Slot { sequence, boot, machine, place, record, unclean, roster })
 }
 
 /// Where slots are written to.
@@ -227,6 +247,11 @@ pub(super) fn newest(content: &[u8]) -> Result<Option<(u64, Slot)>, u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::election::VoterSet;
+
+    fn roster() -> Roster {
+        Roster::of(&VoterSet::new(&["a".parse().unwrap(), "b".parse().unwrap()], 3))
+    }
 
     fn slot(sequence: u64) -> Slot {
         Slot {
@@ -244,6 +269,7 @@ mod tests {
                 drained: true,
             }),
             unclean: [9, 8, 7, 6, 5, 4, 3, 2],
+            roster: Some(roster()),
         }
     }
 
@@ -282,7 +308,7 @@ mod tests {
             record: slot(1).record.map(|record| VoteRecord { voted_for: None, ..record }),
             ..slot(1)
         };
-        for slot in [slot(1), bare, Slot { record: None, ..slot(2) }] {
+        for slot in [slot(1), bare, Slot { record: None, roster: None, ..slot(2) }] {
             assert_eq!(decode(&encode(&slot)), Ok(Some(slot)));
         }
     }
@@ -296,7 +322,19 @@ mod tests {
         assert_eq!(bytes[149..157], 1_790_000_006_u64.to_le_bytes());
         assert_eq!(bytes[173..181], [3, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(bytes[181..189], 9_u64.to_le_bytes());
-        assert!(bytes[245..508].iter().all(|&byte| byte == 0));
+        assert!(bytes[245..259].iter().all(|&byte| byte == 0));
+        assert_eq!(bytes[259], 2);
+        assert_eq!(bytes[260..268], roster().places()[0].to_le_bytes());
+        assert!(bytes[276..508].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_slot_from_before_the_roster_is_read() {
+        let mut bytes = encode(&slot(1));
+        bytes[245..508].fill(0);
+        let sum = crc32fast::hash(&bytes[..SLOT - 4]);
+        bytes[SLOT - 4..].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(decode(&bytes), Ok(Some(Slot { roster: None, ..slot(1) })));
     }
 
     #[test]

@@ -327,7 +327,12 @@ impl Work {
             (Stage::Held { .. }, Some(end)) => note(end - grace / 2, end),
             // It leads no longer and has not said so yet.
             (Stage::Held { .. }, None) => return Vec::new(),
-            (Stage::Ending { by, act_at, .. }, _) => note(act_at, by),
+            // A node that can act has killed what is left by then; one that cannot releases nobody, so it has
+            // until the end of its lease.
+            (Stage::Ending { by, act_at, .. }, lease_end) => {
+                let end = lease_end.map_or(by, |end| end.max(by));
+                note(act_at.max(end - grace / 20), end)
+            }
         };
         if self.told.as_ref() == Some(&now) || (self.told.is_none() && now == Note::Idle) {
             return Vec::new();

@@ -155,7 +155,7 @@ fn the_guardian_knows_until_when_the_work_must_have_ended_and_what_ends_it() {
     assert!(desk.work.to_tell(Some(at(60_000))).is_empty(), "once");
     assert_eq!(desk.work.to_tell(Some(at(70_000))), [working(62_500, 70_000)]);
     desk.work.end(7, LossCause::Stopped, at(20_000));
-    assert_eq!(desk.work.to_tell(Some(at(80_000))), [working(19_250, 20_000)]);
+    assert_eq!(desk.work.to_tell(Some(at(80_000))), [working(79_250, 80_000)]);
     // A loss that nobody asked for is not held against the node before it can have killed.
     desk.work.lost(at(10), LossCause::LeaseExpired);
     assert_eq!(desk.work.to_tell(None), [working(210, 10)]);

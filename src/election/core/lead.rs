@@ -29,12 +29,13 @@ impl Core {
     /// vote is durable. A leader stands while it goes on leading.
     ///
     /// Returns the term, or `None` when this voter may not stand: its store is empty or fails, it
-    /// abstains, or it has promised another.
+    /// abstains, has promised another, or has no evidence for its version.
     pub fn stand(&mut self, now: Instant, above: u64) -> Option<u64> {
         let me = (self.rules.me, self.rules.nonce);
         let promised = self.promise(now).is_some_and(|p| (p.to, p.nonce) != me);
         let abstains = self.abstains_until(now).is_some();
-        if self.genesis.is_some() || !self.store_works || promised || abstains {
+        let evidence = self.has_evidence();
+        if self.genesis.is_some() || !self.store_works || promised || abstains || !evidence {
             return None;
         }
         let term = self.record.term.max(above).checked_add(1)?;
@@ -50,7 +51,9 @@ impl Core {
             }
             Role::Follower | Role::Candidate(_) => self.role = Role::Candidate(candidacy),
         }
-        self.record = VoteRecord { term, voted_for: Some(me.0), nonce: me.1, ..self.record };
+        let set_version = self.floor_after(self.rules.set.tag());
+        self.record =
+            VoteRecord { term, voted_for: Some(me.0), nonce: me.1, set_version, ..self.record };
         self.keep_own_promise(now, term);
         self.write_record();
         Some(term)
@@ -102,6 +105,7 @@ impl Core {
     /// Counts the answer to an ELECTION.
     pub fn on_answer(&mut self, now: Instant, from: NodeId, answer: &Answer) -> Counted {
         match answer.verdict {
+            Verdict::Granted if !self.counts(answer.set) => Counted::Nothing,
             Verdict::Granted => {
                 let Some(span) = self.sends.find(answer.number, answer.term) else {
                     return Counted::Nothing;
@@ -131,6 +135,7 @@ impl Core {
     /// Counts the answer to a heartbeat.
     pub fn on_acknowledge(&mut self, from: NodeId, answer: &Acknowledge) -> Counted {
         match (answer.verdict, self.sends.find(answer.number, answer.term)) {
+            (Verdict::Granted, _) if !self.counts(answer.set) => Counted::Nothing,
             (Verdict::Granted, Some(span)) => {
                 self.acknowledged(from, span);
                 Counted::Granted(span)
@@ -173,6 +178,7 @@ impl Core {
             }
         }
         self.role = Role::Leader(Leading { term, acknowledged, reelection: None });
+        self.note_led(self.rules.set.tag());
         true
     }
 

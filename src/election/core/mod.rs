@@ -9,7 +9,9 @@
 //! - I2, I3: while a promise runs, neither vote nor acknowledgement goes to any other process,
 //!   whatever the term; a lease is counted from sends, and a promise from arrivals.
 //! - I5: whoever released a term counts no late answer for it.
+//! - All of them while voters are added and removed: see [`change`].
 
+pub mod change;
 mod lead;
 mod normal;
 mod vote;
@@ -23,7 +25,7 @@ use ringrift_wire::{Inquire, Message, NodeId, Record, Report};
 use std::collections::{BTreeMap, VecDeque};
 
 use super::ballot::Tally;
-use super::genesis::Genesis;
+use super::genesis::{Electorate, Genesis};
 use super::lease::{self, Sends, Span};
 use super::quorum::VoterSet;
 use super::record::{Promise, Restored, RestoredPromise, VoteRecord, Write};
@@ -279,7 +281,8 @@ impl Core {
     /// A voter answers what its store says.
     pub fn on_report(&mut self, from: NodeId, nonce: u64, report: &Report) {
         let Some(genesis) = &mut self.genesis else { return };
-        if genesis.on_report(from, report) && report.record.is_none() {
+        let same = report.set == self.rules.set.tag();
+        if genesis.on_report(from, report, same) && same && report.record.is_none() {
             self.met_as_new.insert(from, nonce);
         }
     }
@@ -289,12 +292,16 @@ impl Core {
         let others = self.rules.set.ids().iter().copied().filter(|&id| id != self.rules.me);
         let genesis = self.genesis.as_ref()?;
         let quorum = self.rules.set.quorum();
-        let first = genesis.first_record(now, self.rules.lease, others, quorum, unix_now)?;
+        let version = self.rules.set.tag().version;
+        let asked = Electorate { others, quorum, version };
+        let first = genesis.first_record(now, self.rules.lease, asked, unix_now)?;
         let longest_lease = genesis.longest_lease(self.rules.lease);
+        // Nothing is promised below the version of the file: what that store had promised is lost.
         self.record = VoteRecord {
             term: first.term,
             longest_lease,
             led_version: first.led_version,
+            set_version: self.rules.set.tag().version,
             ..self.record
         };
         self.genesis = None;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use ringrift_wire::{
     Acknowledge, Answer, Coordinator, Election, Message, NodeId, Priority, Refusal, Release,
-    Verdict,
+    Verdict, VoterSetTag,
 };
 
 use super::super::record::{Promise, VoteRecord, Write};
@@ -12,6 +12,16 @@ use crate::time::Instant;
 
 /// A lease longer than so many times one's own is refused, and not believed of a leader.
 pub(in crate::election) const MAX_LEASE_RATIO: u32 = 10;
+
+/// A promise that is asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    to: NodeId,
+    nonce: u64,
+    set: VoterSetTag,
+    term: u64,
+    lease: Duration,
+}
 
 impl Core {
     /// Answers an ELECTION: a vote that leaves once it is durable, or the reason for none.
@@ -26,7 +36,8 @@ impl Core {
         asked: &Election,
     ) -> Result<(), Refusal> {
         let lease = Duration::from_millis(u64::from(asked.lease_ms));
-        self.may_promise(now, from, nonce, asked.term, lease)?;
+        let asking = Asked { to: from, nonce, set: asked.set, term: asked.term, lease };
+        self.may_promise(now, &asking)?;
         if asked.term < self.record.term {
             return Err(Refusal::Term);
         }
@@ -38,7 +49,7 @@ impl Core {
             return Err(Refusal::Abstaining { free_in_us: micros(now.until(until)) });
         }
         self.give_up(now);
-        let promise_write = self.take_term(now, from, nonce, asked.term, lease);
+        let promise_write = self.take_term(now, asking, self.record.led_version);
         let answer = Answer {
             set: self.rules.set.tag(),
             term: asked.term,
@@ -61,7 +72,24 @@ impl Core {
         beat: &Coordinator,
         priority: Priority,
     ) -> Result<(), Refusal> {
+        let answered = self.follow(now, from, nonce, beat, priority);
+        // Whether it may be acknowledged or not, it leads.
+        self.note_led(beat.set);
+        answered
+    }
+
+    fn follow(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        nonce: u64,
+        beat: &Coordinator,
+        priority: Priority,
+    ) -> Result<(), Refusal> {
         let lease = Duration::from_millis(u64::from(beat.lease_ms));
+        if !self.may_promise_under(beat.set) {
+            return Err(Refusal::VoterSet);
+        }
         if beat.term < self.record.term {
             return Err(Refusal::Term);
         }
@@ -70,8 +98,10 @@ impl Core {
         if self.is_candidate() && self.promise(now).is_none_or(own) {
             self.give_up(now);
         }
-        self.may_promise(now, from, nonce, beat.term, lease)?;
-        let promise_write = self.take_term(now, from, nonce, beat.term, lease);
+        let asking = Asked { to: from, nonce, set: beat.set, term: beat.term, lease };
+        self.may_promise(now, &asking)?;
+        let led_version = self.led_after(beat.set);
+        let promise_write = self.take_term(now, asking, led_version);
         let answer = Acknowledge {
             set: self.rules.set.tag(),
             term: beat.term,
@@ -84,14 +114,11 @@ impl Core {
     }
 
     /// What votes and acknowledgements have in common.
-    fn may_promise(
-        &self,
-        now: Instant,
-        from: NodeId,
-        nonce: u64,
-        term: u64,
-        lease: Duration,
-    ) -> Result<(), Refusal> {
+    fn may_promise(&self, now: Instant, asked: &Asked) -> Result<(), Refusal> {
+        let &Asked { to, nonce, set, term, lease } = asked;
+        if !self.may_promise_under(set) {
+            return Err(Refusal::VoterSet);
+        }
         if self.genesis.is_some() {
             return Err(Refusal::Empty);
         }
@@ -101,10 +128,10 @@ impl Core {
         if lease > self.rules.lease.saturating_mul(MAX_LEASE_RATIO) {
             return Err(Refusal::Lease);
         }
-        if self.released.get(&from).is_some_and(|&(of, to)| of == nonce && term <= to) {
+        if self.released.get(&to).is_some_and(|&(of, to)| of == nonce && term <= to) {
             return Err(Refusal::Term);
         }
-        let other = |p: &Promise| (p.to, p.nonce) != (from, nonce);
+        let other = |p: &Promise| (p.to, p.nonce) != (to, nonce);
         if let Some(promise) = self.promise(now).filter(other) {
             return Err(Refusal::Promised { free_in_us: micros(now.until(promise.until)) });
         }
@@ -115,23 +142,26 @@ impl Core {
         Ok(())
     }
 
-    /// Notes term, holder and promise; returns the number of the promise's write.
-    fn take_term(
-        &mut self,
-        now: Instant,
-        to: NodeId,
-        nonce: u64,
-        term: u64,
-        lease: Duration,
-    ) -> u64 {
+    /// Notes term, holder, promise and the highest version known to have led; returns the number of
+    /// the promise's write.
+    fn take_term(&mut self, now: Instant, asked: Asked, led_version: u32) -> u64 {
+        let Asked { to, nonce, set, term, lease } = asked;
         let longest_lease = self.record.longest_lease.max(lease);
         let newer = term > self.record.term;
         assert!(term >= self.record.term, "a term never falls");
-        if newer || longest_lease > self.record.longest_lease {
-            let vote =
-                if newer { (Some(to), nonce) } else { (self.record.voted_for, self.record.nonce) };
-            self.record =
-                VoteRecord { term, voted_for: vote.0, nonce: vote.1, longest_lease, ..self.record };
+        let (voted_for, vote_nonce) =
+            if newer { (Some(to), nonce) } else { (self.record.voted_for, self.record.nonce) };
+        let record = VoteRecord {
+            term,
+            voted_for,
+            nonce: vote_nonce,
+            longest_lease,
+            set_version: self.floor_after(set),
+            led_version,
+            ..self.record
+        };
+        if record != self.record {
+            self.record = record;
             self.write_record();
         }
         let kept = self.promise.filter(|p| (p.to, p.nonce) == (to, nonce)).map(|p| p.until);

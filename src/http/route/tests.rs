@@ -81,10 +81,11 @@ fn status_has_every_field_in_order_and_of_its_type() {
         term int, lease_ttl float, no_leader_reason str|null, alive_peers int, total_peers int,
         suspect_peers int, dead_peers int, voters {{}}, voter_node_ids [id], voter_quorum_size int,
         voters_alive int, voter_quorum_ok bool, voter_config_version int, voter_config_hash str,
-        voter_config_mismatch [id], voter_health {{}}, leaders_reported [id], leaders_eligible [id],
+        voter_config_mismatch [id], voter_config_led int|null, voter_health {{}}, leaders_reported [id], leaders_eligible [id],
         leader_consensus {{}}, leadership_consistency {{}}, self {{}}, peers {{}}, all_peers {{}},
         election_state =leading|=electing|=following|=waiting, election_count int,
-        leader_changes int, version str, uptime_seconds float, uptime float, timestamp str,
+        leader_changes int, version str, pid int, guardian_pid int|null, work {{}}|null,
+        uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
         config_version {{}}, network {{}}, partition {{}}, gossip {{}}, warnings []"
     );

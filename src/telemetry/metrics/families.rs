@@ -119,6 +119,12 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "Voters that count with other voters than this node.",
     ),
+    gauge("ringrift_p2p_voters_version", &[], "voters_version of this node's file."),
+    gauge(
+        "ringrift_p2p_voters_led_version",
+        &[],
+        "The highest voters_version that this voter knows to have led; 0 for none.",
+    ),
     // Membership.
     gauge("ringrift_p2p_alive_peers", &[], "Reachable peers, without self."),
     gauge("ringrift_p2p_active_peers", &[], "The same as ringrift_p2p_alive_peers."),

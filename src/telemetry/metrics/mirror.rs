@@ -75,6 +75,8 @@ fn quorum(view: &View<'_>, out: &mut Samples) {
     out.put("ringrift_quorum_total_voters", status.voters.len() as f64);
     out.put_with("ringrift_quorum_margin", &[status.node.as_str()], margin);
     out.put("ringrift_p2p_voter_set_mismatches", mismatches as f64);
+    out.put("ringrift_p2p_voters_version", f64::from(status.voter_set.version));
+    out.put("ringrift_p2p_voters_led_version", f64::from(status.led_version.unwrap_or(0)));
     out.put("ringrift_p2p_partition_detected", flag(view.partition() != Partition::None));
 }
 

@@ -97,12 +97,12 @@ impl Honesty {
         now: Nanos,
         host: usize,
         local: Instant,
-        leads: bool,
+        leads: impl FnOnce() -> bool,
         led: impl Fn(NodeId, u64) -> bool,
     ) -> Result<(), Violation> {
         let broken = |what| Err(Violation { at: now, rule: "I10", what });
         let Some(published) = &self.published[host] else { return Ok(()) };
-        if published.says_it_leads(local) && !leads {
+        if published.says_it_leads(local) && !leads() {
             return broken(format!("host {host} says that it leads, and does not: {published:?}"));
         }
         match published.names(local) {

@@ -14,7 +14,7 @@ use super::Violation;
 use crate::options::Nanos;
 
 /// A lease as one process holds it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Held {
     /// The process.
     pub(crate) nonce: u64,
