@@ -73,3 +73,38 @@ pub struct Deadline {
     /// What for, in a word of a closed set.
     pub reason: &'static str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_moment() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just(1), Just(u64::MAX - 1), Just(u64::MAX), any::<u64>()]
+    }
+
+    fn any_length() -> impl Strategy<Value = Duration> {
+        prop_oneof![Just(Duration::MAX), any_moment().prop_map(Duration::from_nanos)]
+    }
+
+    proptest! {
+        /// No moment and no length makes it wrap: it stops at the start of the kernel and at never.
+        #[test]
+        fn arithmetic_saturates(at in any_moment(), length in any_length()) {
+            let moment = Instant::from_nanos(at);
+            prop_assert!(moment + length >= moment && moment - length <= moment);
+            let nanos = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+            prop_assert_eq!((moment + length).as_nanos(), at.saturating_add(nanos));
+            prop_assert_eq!((moment - length).as_nanos(), at.saturating_sub(nanos));
+        }
+
+        /// How long ago and how long until are each other's mirror, and one of them is zero.
+        #[test]
+        fn since_and_until_are_mirrors(one in any_moment(), other in any_moment()) {
+            let (one, other) = (Instant::from_nanos(one), Instant::from_nanos(other));
+            prop_assert_eq!(one.since(other), other.until(one));
+            prop_assert!(one.since(other).is_zero() || one.until(other).is_zero());
+            prop_assert_eq!(one.max(other), one.min(other) + one.since(other).max(one.until(other)));
+        }
+    }
+}

@@ -32,6 +32,7 @@ mod explorer;
 mod local;
 mod mutations;
 mod packet;
+mod seen;
 mod setup;
 mod state;
 mod voter;
