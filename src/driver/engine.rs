@@ -37,7 +37,6 @@ use super::sealing::Sealing;
 use super::store::worker::{self, Answer};
 use super::udp::{Class, classify};
 use super::work::{Step, Work};
-use crate::election::Event as Elect;
 use crate::http;
 use crate::membership;
 use crate::node::{
@@ -48,7 +47,7 @@ use crate::telemetry::events::is_told;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
 use guarded::Guarded;
-use kinds::{is_election, kind_index, reason_index};
+use kinds::{changes_leadership, is_election, kind_index, reason_index};
 pub use kinds::{kind_words, reason_words};
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
@@ -471,36 +470,6 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         self.publish_cost = done.since(now).min(believed);
         self.publish_after = done + (self.publish_cost * 50).min(lasts).max(PUBLISH_EVERY);
         self.dirty = false;
-    }
-}
-
-/// Whether this output belongs to a change that must be seen before it: who leads, or in which term.
-const fn changes_leadership(output: &Output) -> bool {
-    match output {
-        Output::Notify(Event::Election(event)) => match event {
-            Elect::LeadershipGained { .. }
-            | Elect::LeadershipLost { .. }
-            | Elect::LeaderChanged { .. }
-            | Elect::TermRaised { .. } => true,
-            // Most of these a datagram of anybody can cause, as often as it is sent.
-            Elect::CanvassStarted { .. }
-            | Elect::ElectionStarted { .. }
-            | Elect::ElectionLost { .. }
-            | Elect::VoteGranted { .. }
-            | Elect::VoteRefused { .. }
-            | Elect::PromiseReleased { .. }
-            | Elect::RecordAdopted { .. }
-            | Elect::VoterSetMismatch { .. }
-            | Elect::HandoverEnded { .. }
-            | Elect::StoreHealth { .. } => false,
-        },
-        // Members come and go without a change of leader, and in a large cluster often.
-        Output::Notify(Event::Member(_) | Event::ForeignAddress { .. }) => false,
-        Output::Send { message: Message::Release(_), .. } => true,
-        Output::Persist { .. }
-        | Output::Send { .. }
-        | Output::EndWork { .. }
-        | Output::Reply { .. } => false,
     }
 }
 

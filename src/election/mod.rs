@@ -34,6 +34,7 @@ mod said;
 mod takeover;
 mod timers;
 mod trigger;
+mod upkeep;
 mod voters;
 
 use ::core::time::Duration;

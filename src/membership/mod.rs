@@ -272,21 +272,6 @@ impl Membership {
         }
     }
 
-    /// Takes outside evidence that a member may be gone, such as ICMP "port unreachable": it is
-    /// examined at once. The word itself accuses nobody.
-    pub fn suspect_hint(&mut self, now: Instant, member: NodeId) {
-        let spacing = self.params.probe_interval / 4;
-        let due = self.table.get(member).is_some_and(|member| {
-            member.health.is_reachable()
-                && member.called_at.is_none_or(|called| now.since(called) >= spacing)
-        });
-        if due && !self.has_left {
-            self.notice_lateness(now);
-            self.table.edit(member, |member| member.called_at = Some(now));
-            self.start_check(now, member, 0, now);
-        }
-    }
-
     /// The time of a deadline has come; harmless when early, late or repeated.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.has_left {

@@ -418,26 +418,6 @@ fn who_never_answered_is_unknown_and_never_dead() {
 }
 
 #[test]
-fn a_hint_from_outside_finds_a_crash_sooner() {
-    let mut network = five(21);
-    network.run(SECOND * 10);
-    network.kill(3);
-    for at in [0, 1, 2, 4] {
-        network.with(at, |node, now| node.suspect_hint(now, name(3)));
-    }
-    let took = network.run_until(SECOND * 5, |n| n.all_say(3, Health::Dead));
-    assert!(took.is_some_and(|took| took < Duration::from_millis(1_100)), "{took:?}");
-    // Of a member that answers a hint says nothing.
-    network.with(0, |node, now| node.suspect_hint(now, name(1)));
-    network.run(SECOND * 5);
-    assert!(
-        network
-            .events(0)
-            .all(|(_, e)| !matches!(e, Event::MemberSuspected { member, .. } if member == name(1)))
-    );
-}
-
-#[test]
 fn tables_that_cannot_become_equal_cause_no_steady_traffic() {
     let mut network = Network::new(5, 5, params(), 2);
     network.run(SECOND * 5);

@@ -195,7 +195,7 @@ mod tests {
     }
 
     /// Where the log says more than the name, because the event comes in several kinds.
-    const SAID_OTHERWISE: [(&str, &str); 10] = [
+    const SAID_OTHERWISE: [(&str, &str); 12] = [
         ("leader_changed", "no leader"),
         ("leadership_lost", "leadership given up"),
         ("member_refuted", "member refuted a suspicion"),
@@ -203,7 +203,15 @@ mod tests {
         ("name_in_conflict", "second live process of a name refused"),
         ("name_taken", "another live process has the name of this node"),
         ("record_adopted", "empty vote store got its first record"),
-        ("voter_set_mismatch", "voter counts with other voters"),
+        (
+            "voter_set_mismatch",
+            "voter has another voter list under the same voters_version: give both one file",
+        ),
+        ("voter_set_mismatch", "voter has a neighbouring voters_version"),
+        (
+            "voter_set_mismatch",
+            "voter has a voters_version that is no neighbour: neither votes for the other",
+        ),
         ("foreign_address", "voter's name used from a foreign address"),
         ("store_health", "vote store works again"),
     ];

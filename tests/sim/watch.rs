@@ -200,9 +200,7 @@ impl World {
         let (set, id) = (&holder.voter_set, holder.id);
         let most = self.hosts.len().min(self.options.voters + 1);
         let voters: Vec<(usize, Bound)> = (0..most)
-            .filter(|&host| {
-                self.hosts[host].name_of == host && set.contains(self.hosts[host].id)
-            })
+            .filter(|&host| self.hosts[host].name_of == host && set.contains(self.hosts[host].id))
             .map(|host| (host, self.bounds[host]))
             .collect();
         let result = cover::check(self.now, id, held, set.quorum(), &voters);

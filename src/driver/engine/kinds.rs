@@ -1,6 +1,9 @@
-//! The kinds of datagrams: which come first, and the words that they are counted under.
+//! The kinds of datagrams and of outputs: which come first, and the words that they are counted under.
 
-use ringrift_wire::{DecodeError, Kind};
+use ringrift_wire::{DecodeError, Kind, Message};
+
+use crate::election::Event as Elect;
+use crate::node::{Event, Output};
 
 /// The words of all kinds of datagrams, in the order of the indices that metrics are counted by.
 #[must_use]
@@ -48,5 +51,35 @@ pub(super) const fn is_election(kind: Kind) -> bool {
         | Kind::Pull
         | Kind::Hearing
         | Kind::Conflict => false,
+    }
+}
+
+/// Whether this output belongs to a change that must be seen before it: who leads, or in which term.
+pub(super) const fn changes_leadership(output: &Output) -> bool {
+    match output {
+        Output::Notify(Event::Election(event)) => match event {
+            Elect::LeadershipGained { .. }
+            | Elect::LeadershipLost { .. }
+            | Elect::LeaderChanged { .. }
+            | Elect::TermRaised { .. } => true,
+            // Most of these a datagram of anybody can cause, as often as it is sent.
+            Elect::CanvassStarted { .. }
+            | Elect::ElectionStarted { .. }
+            | Elect::ElectionLost { .. }
+            | Elect::VoteGranted { .. }
+            | Elect::VoteRefused { .. }
+            | Elect::PromiseReleased { .. }
+            | Elect::RecordAdopted { .. }
+            | Elect::VoterSetMismatch { .. }
+            | Elect::HandoverEnded { .. }
+            | Elect::StoreHealth { .. } => false,
+        },
+        // Members come and go without a change of leader, and in a large cluster often.
+        Output::Notify(Event::Member(_) | Event::ForeignAddress { .. }) => false,
+        Output::Send { message: Message::Release(_), .. } => true,
+        Output::Persist { .. }
+        | Output::Send { .. }
+        | Output::EndWork { .. }
+        | Output::Reply { .. } => false,
     }
 }

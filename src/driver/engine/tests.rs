@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::driver::clock::tests::SteppedClock;
+use crate::election::Event as Elect;
 use crate::election::record::Promise;
 use crate::node::Write;
 use crate::telemetry::fixtures;
