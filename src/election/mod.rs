@@ -63,7 +63,7 @@ use crate::time::Instant;
 const MAX_LOSSES: usize = 16;
 /// The longest pause between two questions of a canvass.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Between two attempts to write a record that failed.
+/// Between two attempts to write a record that failed, or a heartbeat interval if that is shorter.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// What a machine must be told once.
@@ -295,7 +295,7 @@ impl Machine {
             self.notify(Event::StoreHealth { works });
         }
         if !done {
-            self.next_store_retry = now + STORE_RETRY;
+            self.next_store_retry = now + STORE_RETRY.min(self.setup.params.heartbeat_interval);
         }
         self.settle(now);
     }

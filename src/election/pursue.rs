@@ -112,7 +112,7 @@ impl Machine {
         }
         if let Some(core) = self.core.as_mut().filter(|core| !core.store_works()) {
             core.retry_record();
-            self.next_store_retry = now + STORE_RETRY;
+            self.next_store_retry = now + STORE_RETRY.min(self.setup.params.heartbeat_interval);
         }
     }
 
