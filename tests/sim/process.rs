@@ -325,6 +325,12 @@ impl World {
     /// A command of an operator.
     pub(crate) fn command(&mut self, host: usize, command: Command) {
         self.note(host, || format!("command {command:?}"));
+        if command == Command::Stop
+            && let Some(process) = &self.hosts[host].process
+        {
+            let (name, sequence) = (self.hosts[host].id, process.boot.sequence);
+            self.checkers.returns.leaves(self.now, name, sequence);
+        }
         self.feed(host, Input::Command { number: self.sequence, command });
     }
 }
