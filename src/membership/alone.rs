@@ -236,3 +236,27 @@ fn the_late_answer_of_a_process_that_was_replaced_proves_nothing() {
     node.handle_message(late, address(1), name(1), older, &answer(numbers[0]));
     assert_eq!(node.member(name(1)).and_then(|member| member.nonce), Some(2));
 }
+
+#[test]
+fn whoever_was_asked_in_vain_is_asked_at_once_when_it_is_heard_from_its_seat() {
+    let mut node = lone_node();
+    let [boot, teller] = [1, 2].map(|nonce| Boot { sequence: 1_000, nonce });
+    let beginning = at_ms(1_000_000);
+    node.heard_from(beginning, address(1), name(1), boot);
+    node.heard_from(beginning, address(2), name(2), teller);
+    let later = beginning + SECOND * 4;
+    let rumour = gossip(second_of_the_name());
+    node.handle_message(later, address(2), name(2), teller, &rumour);
+    node.heard_from(later, address(1), name(1), boot);
+    let mut now = later;
+    for _ in 0..12 {
+        now = now + Duration::from_millis(100);
+        node.handle_timeout(now);
+    }
+    asked(&mut node, address(1));
+    node.heard_from(now, address(1), name(1), boot);
+    let numbers = asked(&mut node, address(1));
+    assert!(!numbers.is_empty(), "there is no pause for whoever is heard");
+    node.handle_message(now, address(1), name(1), boot, &answer(numbers[0]));
+    assert_eq!(node.member(name(1)).and_then(|member| member.nonce), Some(1));
+}

@@ -114,6 +114,7 @@ impl Membership {
                     member.nonce == Some(boot.nonce) && member.configured.contains(&from);
             });
             if !at_home {
+                self.hear_again(sender, from);
                 self.start_proof(now, sender, from, None);
             }
             self.sign_of_life(now, sender);
@@ -126,8 +127,21 @@ impl Membership {
             return Standing::Known;
         }
         self.counters.boots_doubted += u64::from(member.sequence.is_some());
+        self.hear_again(sender, from);
         self.start_proof(now, sender, from, None);
         Standing::Unproven
+    }
+
+    /// Something came from where the configuration has a name: if it was asked there in vain, it is
+    /// asked again without a pause.
+    fn hear_again(&mut self, id: NodeId, from: SocketAddr) {
+        let rightful = self.table.get(id).is_some_and(|member| member.configured.contains(&from));
+        let in_vain = |proof: &Proof| {
+            proof.address == from && proof.answered_at.is_none() && proof.tries >= TRIES
+        };
+        if rightful && self.proofs.get(&id).is_some_and(in_vain) {
+            self.proofs.remove(&id);
+        }
     }
 
     /// Whether a member was heard lately from where the configuration has it.

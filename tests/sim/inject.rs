@@ -166,9 +166,7 @@ impl World {
 
     /// Ends a process at once; what it was doing is left as it is.
     pub(crate) fn crash(&mut self, host: usize, ending: Ending) {
-        if let Some(process) = self.hosts[host].process.take() {
-            let name = self.hosts[host].id;
-            self.checkers.returns.ended(self.now, name, process.boot.sequence);
+        if self.hosts[host].process.take().is_some() {
             self.note(host, || format!("ends: {ending:?}"));
         }
         self.checkers.leases.ended(self.now, host);

@@ -6,7 +6,7 @@ use ringrift_p2p::node::{Command, Input, Output, Persisted, Write};
 use ringrift_wire::{Envelope, Message, Opinion, Refusal, Verdict};
 
 use crate::checkers::Violation;
-use crate::host::{Disk, SOCKET_BUFFER, host_at};
+use crate::host::{Disk, Host, SOCKET_BUFFER, host_at};
 use crate::options::{MS, Nanos, between, chance};
 use crate::sometimes::Path;
 use crate::through_wire::through_wire;
@@ -325,6 +325,19 @@ impl World {
     /// A command of an operator.
     pub(crate) fn command(&mut self, host: usize, command: Command) {
         self.note(host, || format!("command {command:?}"));
+        if command == Command::Stop
+            && let Some(process) = &self.hosts[host].process
+        {
+            let (name, sequence) = (self.hosts[host].id, process.boot.sequence);
+            // Two processes of one name may have started within one second.
+            let same = |other: &Host| {
+                let process = other.process.as_ref();
+                other.id == name && process.is_some_and(|it| it.boot.sequence == sequence)
+            };
+            if self.hosts.iter().filter(|other| same(other)).count() == 1 {
+                self.checkers.returns.leaves(self.now, name, sequence);
+            }
+        }
         self.feed(host, Input::Command { number: self.sequence, command });
     }
 }

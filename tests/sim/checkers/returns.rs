@@ -1,7 +1,7 @@
 //! No resurrection: who left does not come back by old gossip.
 //!
-//! 1. A member that a process has seen leave is reachable for it again only under another boot, and only
-//!    under one whose process had not ended by then: a later process, or a second one of that name.
+//! 1. A member that a process has seen leave is not reachable for it again under that boot, nor under
+//!    another one that had left by then.
 //! 2. Nobody is known under a boot that never was.
 
 use ringrift_wire::NodeId;
@@ -13,7 +13,7 @@ use crate::options::Nanos;
 /// The checker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Returns {
-    /// When the last process of each boot ended; never, while it runs.
+    /// When the process of each boot was told to leave; never, while it was not.
     boots: BTreeMap<(NodeId, u64), Nanos>,
     /// Under which boot each host's process has seen each member leave, and when.
     left: BTreeMap<(usize, NodeId), (u64, Nanos)>,
@@ -26,8 +26,8 @@ impl Returns {
         self.left.retain(|(at, _), _| *at != host);
     }
 
-    /// A process of a name ends.
-    pub(crate) fn ended(&mut self, now: Nanos, name: NodeId, sequence: u64) {
+    /// A process of a name is told to leave.
+    pub(crate) fn leaves(&mut self, now: Nanos, name: NodeId, sequence: u64) {
         self.boots.insert((name, sequence), now);
     }
 
@@ -42,7 +42,7 @@ impl Returns {
         left: bool,
     ) -> Result<(), Violation> {
         let broken = |what| Err(Violation { at: now, rule: "returns", what });
-        let Some(ended) = self.boots.get(&(member, sequence)) else {
+        let Some(&leaves) = self.boots.get(&(member, sequence)) else {
             return broken(format!(
                 "host {host} knows {member} by the boot {sequence}, which never was"
             ));
@@ -58,8 +58,8 @@ impl Returns {
             return Ok(());
         }
         match self.left.get(&(host, member)) {
-            Some((gone, at)) if sequence == *gone || ended < at => broken(format!(
-                "{member} is back for host {host} under the boot {sequence}, which had left or ended"
+            Some((_, at)) if leaves < *at => broken(format!(
+                "{member} is back for host {host} under the boot {sequence}, which had left"
             )),
             _ => {
                 self.left.remove(&(host, member));
