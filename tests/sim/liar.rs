@@ -55,6 +55,22 @@ pub(crate) enum Lie {
     MuteMember,
     /// A byte too much at the end of a datagram is overlooked.
     LooseBytes,
+    /// A leader goes on as if it had not said GO.
+    ResumesAfterGo,
+    /// Takeovers come as often as they can.
+    RestlessTakeovers,
+    /// Nobody is told of better voters: each says that it is the last one.
+    NoTakeover,
+    /// The work of a leader is said to have ended and runs on.
+    WorkRunsOn,
+    /// A guardian takes its process for dead when it begins to lead.
+    HastyGuardian,
+    /// Every second answer to an operator is lost.
+    LosesReplies,
+    /// A handover is said to be done where nobody was ready.
+    SaysDone,
+    /// A leader gives the lead up now and then, and says that somebody had asked.
+    Fickle,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +184,16 @@ impl Liar {
             _ => {}
         }
         Some(published)
+    }
+
+    /// The time between two takeovers that a process is configured with.
+    pub(crate) fn takeover_every(&self, every: Nanos) -> Nanos {
+        if self.lie == Lie::RestlessTakeovers { 0 } else { every }
+    }
+
+    /// Whether there is this bug.
+    pub(crate) fn has(&self, lie: Lie) -> bool {
+        self.lie == lie
     }
 
     /// Whether the second process of a name is told what the first one is.

@@ -3,7 +3,7 @@
 
 use crate::checkers::Violation;
 use crate::liar::Lie;
-use crate::options::{Kind, MS, Options, Quality};
+use crate::options::{Kind, MS, Options, Quality, SECOND};
 use crate::run::run;
 
 /// The most seeds that a bug may take to be noticed.
@@ -31,6 +31,11 @@ fn cluster(seed: u64, kinds: &[Kind]) -> Options {
     options.start_spread = MS;
     options.fault_span = 40 * options.lease;
     options.fault_gap = options.lease;
+    options.takeover = None;
+    options.block = 600 * SECOND;
+    options.work_grace = 0;
+    options.guarded = 0;
+    options.planned = false;
     options.kinds = kinds.to_vec();
     options
 }

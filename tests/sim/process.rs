@@ -48,6 +48,12 @@ impl World {
         let real =
             |from: &usize| !self.forging && self.boots.get(*from) == Some(&Some(envelope.boot));
         let Some(from) = from.filter(real) else { return };
+        if let Message::Go(m) = &envelope.message
+            && m.takeover
+            && self.hosts[host].voter_set.contains(envelope.sender)
+        {
+            self.hears_takeover(host, envelope.boot.nonce, m.term);
+        }
         let minority = &mut self.checkers.minority;
         match &envelope.message {
             Message::CanvassReply(m) => match m.opinion {
@@ -75,16 +81,15 @@ impl World {
         let caused = process.outputs.len() - first;
         let mut told: Vec<Event> = Vec::new();
         let mut records = Vec::new();
+        let mut replies = Vec::new();
         let mut changes = false;
         for output in process.outputs.iter().skip(first) {
             match output {
                 Output::Notify(event) => told.push(*event),
                 Output::Persist { write: Write::Record(record), .. } => records.push(*record),
                 Output::Send { message: Message::Release(_), .. } => changes = true,
-                Output::Persist { .. }
-                | Output::Send { .. }
-                | Output::Reply { .. }
-                | Output::EndWork { .. } => {}
+                Output::Reply { number, reply } => replies.push((*number, reply.clone())),
+                Output::Persist { .. } | Output::Send { .. } | Output::EndWork { .. } => {}
             }
         }
         let result = self.checkers.bounds.caused(self.now, host, caused);
@@ -96,7 +101,11 @@ impl World {
         for record in records {
             self.writes(host, record);
         }
+        for (number, reply) in replies {
+            self.replied(host, number, reply);
+        }
         self.observe(host, changes);
+        self.tell_guardian(host);
         self.carry_out(host);
         self.arm(host);
     }
@@ -158,7 +167,8 @@ impl World {
                 Some(Output::Reply { number, reply }) => {
                     self.note(host, || format!("reply #{number}: {reply:?}"));
                 }
-                Some(Output::EndWork { .. } | Output::Notify(_)) | None => {}
+                Some(Output::EndWork { term, by, .. }) => self.end_work(host, term, by),
+                Some(Output::Notify(_)) | None => {}
             }
         }
         let left = self.hosts[host].process.as_ref().map_or(0, |process| process.outputs.len());
@@ -198,18 +208,33 @@ impl World {
         if matches!(&message, Message::Release(m) if m.dead) {
             self.hits.hit(Path::ReleasedByNextProcess);
         }
+        let ended = match &message {
+            Message::Release(m) => Some((m.nonce, m.term)),
+            Message::Go(m) => Some((nonce, m.term)),
+            _ => None,
+        };
+        if let Some((nonce, term)) = ended {
+            let name = self.hosts[from].name.clone();
+            let result = self.checkers.endings.released(self.now, nonce, term, &name);
+            self.check(result);
+        }
         if let Some(text) = describe(&message) {
             let receiver = self.hosts[to].id;
             self.note(from, || format!("-> {receiver} {text}"));
         }
         self.liar.sends(from, to, &message);
+        self.put_on_the_wire(from, to, Envelope { sender: id, boot, message });
+    }
+
+    /// Gives a datagram of a host to the network.
+    pub(crate) fn put_on_the_wire(&mut self, from: usize, to: usize, envelope: Envelope) {
         let carried = self.network.carry(&mut self.rng, self.now, from, to);
         let took = carried.first.filter(|_| !carried.damaged);
         self.checkers.undisturbed.carried(self.now, from, to, took);
         if carried.first.is_none() && carried.second.is_none() {
             return;
         }
-        let envelope = Box::new(through_wire(&Envelope { sender: id, boot, message }));
+        let envelope = Box::new(through_wire(&envelope));
         self.remember(from, to, &envelope);
         let sent = self.now;
         if let Some(delay) = self.liar.holds_back(&envelope.message, self.options.lease) {
@@ -321,9 +346,13 @@ impl World {
         }
     }
 
-    /// A command of an operator.
-    pub(crate) fn command(&mut self, host: usize, command: Command) {
-        self.note(host, || format!("command {command:?}"));
-        self.feed(host, Input::Command { number: self.sequence, command });
+    /// A command of an operator or of the own host; gives the number that an answer names.
+    pub(crate) fn command(&mut self, host: usize, command: Command) -> u64 {
+        self.sequence += 1;
+        let number = self.sequence;
+        self.note(host, || format!("command #{number} {command:?}"));
+        self.asks(host, number, &command);
+        self.feed(host, Input::Command { number, command });
+        number
     }
 }
