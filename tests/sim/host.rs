@@ -90,6 +90,8 @@ pub(crate) struct Disk {
     pub(crate) record: Option<VoteRecord>,
     /// Stored sequence of the last boot.
     pub(crate) sequence: u64,
+    /// The nonce of the last boot.
+    pub(crate) written_by: u64,
     /// The same-boot file.
     pub(crate) promise: Option<PromiseFile>,
     /// The write under way.
@@ -234,7 +236,8 @@ impl Host {
             }
             _ => RestoredPromise::Unknown { last_possible: Instant::ZERO },
         };
-        let may_release = self.disk.record.is_some() && !self.copied;
+        let own = |record: VoteRecord| record.nonce == self.disk.written_by;
+        let may_release = self.disk.record.is_some_and(own) && !self.copied;
         Restored { record: self.disk.record, promise, may_release }
     }
 }

@@ -116,7 +116,7 @@ impl World {
         match self.options.takeover {
             None => Hysteresis { block_after_step_down, ..Hysteresis::default() },
             Some((after, every)) => Hysteresis {
-                takeover_after: duration(after),
+                takeover_after: duration(self.liar.takeover_after(after)),
                 takeover_every: duration(self.liar.takeover_every(every)),
                 block_after_step_down,
             },
@@ -136,6 +136,7 @@ impl World {
         let epoch = state.starts;
         let local = state.clock.local(self.now);
         let restored = self.liar.restored(state.restored(local));
+        state.disk.written_by = boot.nonce;
         state.ran_in_kernel = true;
         state.copied = false;
         let id = state.id;
@@ -156,6 +157,7 @@ impl World {
         }
         self.note(host, || format!("starts: boot {boot:x?}, local {local}, {restored:?}"));
         self.boots[host] = Some(boot);
+        self.ran[host].insert(boot.nonce);
         self.leading[host] = None;
         self.hosts[host].process = Some(Process {
             node: Node::new(params, restored, local),
@@ -228,7 +230,7 @@ impl World {
         self.pause(host, lasting);
         if let Some(process) = &mut self.hosts[host].process {
             process.asleep = true;
-            process.inbox.clear();
+            process.inbox.retain(|input| !matches!(input, node::Input::Datagram { .. }));
             self.hits.hit(Path::HostSlept);
         }
     }
@@ -265,7 +267,8 @@ impl World {
         }
         let disk = &self.hosts[first].disk;
         let (record, sequence) = if copy { (disk.record, disk.sequence) } else { (None, 0) };
-        self.hosts[host].disk = Disk { record, sequence, ..Disk::default() };
+        let written_by = disk.written_by;
+        self.hosts[host].disk = Disk { record, sequence, written_by, ..Disk::default() };
         self.hosts[host].copied = record.is_some();
         self.checkers.terms.found(host, record.map_or(0, |record| record.term));
         self.hits.hit(Path::TwinStarted);
@@ -456,7 +459,8 @@ impl World {
         let ready = liveness::ready_bound(&self.options, one_way);
         self.checkers.liveness = Some(Liveness::new(self.now, ready, bound));
         let bound = agreement::bound(&self.options, one_way);
-        self.checkers.agreement = Some(Agreement::new(self.now, bound));
+        let unnamed = agreement::unnamed(&self.options, one_way);
+        self.checkers.agreement = Some(Agreement::new(self.now, bound, unnamed));
         self.timeline.note(self.now, "!!", || format!("heals {healed:?}, others: style {style}"));
         for host in 0..self.hosts.len() {
             if let Some(process) = &mut self.hosts[host].process {

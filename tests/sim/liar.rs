@@ -59,7 +59,7 @@ pub(crate) enum Lie {
     ResumesAfterGo,
     /// Takeovers come as often as they can.
     RestlessTakeovers,
-    /// Nobody is told of better voters: each says that it is the last one.
+    /// Nobody takes over in hours.
     NoTakeover,
     /// The work of a leader is said to have ended and runs on.
     WorkRunsOn,
@@ -69,8 +69,6 @@ pub(crate) enum Lie {
     LosesReplies,
     /// A handover is said to be done where nobody was ready.
     SaysDone,
-    /// A leader gives the lead up now and then, and says that somebody had asked.
-    Fickle,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,6 +187,11 @@ impl Liar {
     /// The time between two takeovers that a process is configured with.
     pub(crate) fn takeover_every(&self, every: Nanos) -> Nanos {
         if self.lie == Lie::RestlessTakeovers { 0 } else { every }
+    }
+
+    /// How long a voter has to be better, as a process is configured.
+    pub(crate) fn takeover_after(&self, after: Nanos) -> Nanos {
+        if self.lie == Lie::NoTakeover { after * 1_000_000 } else { after }
     }
 
     /// Whether there is this bug.

@@ -195,3 +195,53 @@ fn mutation_bytes_after_a_message_are_overlooked() {
         options.quality.corrupt = 20;
     });
 }
+
+/// A leader that goes on after it has told another to stand has a lease of a term that it has released.
+#[test]
+fn mutation_a_leader_resumes_after_go() {
+    noticed(Lie::ResumesAfterGo, &["I5"], &[Kind::Operator], |_| {});
+}
+
+/// Takeovers that follow each other at once come too often.
+#[test]
+fn mutation_takeovers_without_a_rate() {
+    noticed(Lie::RestlessTakeovers, &["I9"], &[Kind::Operator], |options| {
+        options.takeover = Some((options.lease, 100 * options.lease));
+        options.block = 0;
+        options.fault_gap = 4 * options.lease;
+        options.fault_span = 100 * options.lease;
+    });
+}
+
+/// A better voter that never takes over is missed.
+#[test]
+fn mutation_nobody_takes_over() {
+    noticed(Lie::NoTakeover, &["I9"], &[Kind::Crash, Kind::Cut], |options| {
+        options.takeover = Some((options.lease, 4 * options.lease));
+    });
+}
+
+/// Work that runs on when it is said to have ended runs while another leader begins its own.
+#[test]
+fn mutation_work_runs_on() {
+    noticed(Lie::WorkRunsOn, &["I11"], &[Kind::Operator], |options| {
+        options.work_grace = options.lease / 8;
+    });
+}
+
+/// A guardian that says the last word of a process that lives ends the term of a running lease.
+#[test]
+fn mutation_a_guardian_is_hasty() {
+    noticed(Lie::HastyGuardian, &["I5"], &[Kind::Crash], |options| options.guarded = 1_000);
+    noticed(Lie::HastyGuardian, &["I3"], &[Kind::Crash], |options| {
+        options.guarded = 1_000;
+        options.unwatched = vec!["I5"];
+    });
+}
+
+/// An operator who is never answered, and one who is told what is not so.
+#[test]
+fn mutation_operators_are_misled() {
+    noticed(Lie::LosesReplies, &["replies"], &[Kind::Operator], |_| {});
+    noticed(Lie::SaysDone, &["replies"], &[Kind::Operator], |_| {});
+}

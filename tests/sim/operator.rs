@@ -106,6 +106,19 @@ impl World {
             let leader = self.hosts.iter().map(|host| host.id).next_back();
             reply = Reply::Done { leader, term: self.leading[host].unwrap_or(1), note: None };
         }
+        if let Some(transcript) = &mut self.transcript {
+            let text = match &reply {
+                Reply::Done { leader: Some(leader), term, .. } => {
+                    format!("answers: done, {leader} leads term {}", transcript.term(*term))
+                }
+                Reply::Done { leader: None, .. } => "answers: done, nobody leads".to_owned(),
+                Reply::Refused { code, .. } => format!("answers: refused, {code}"),
+                Reply::NotLeader { .. } => "answers: not the leader".to_owned(),
+                Reply::Started { .. } => "answers: an election has started".to_owned(),
+                Reply::AlreadyInProgress => "answers: an election is under way".to_owned(),
+            };
+            transcript.says(self.now, &self.hosts[host].name, text);
+        }
         let led = match &reply {
             Reply::Done { leader: Some(leader), term, .. } => self.has_led(*leader, *term),
             _ => true,
@@ -137,7 +150,8 @@ impl World {
                 self.leftover_ends(host);
                 return;
             }
-            LossCause::Stopped => (stopping, None),
+            // Whose name another process has ends as well.
+            LossCause::Stopped => (stopping || has(Kind::Twin), None),
             LossCause::Triggered => (has(Kind::Operator) || has(Kind::Trigger), None),
             LossCause::SteppedDown => (has(Kind::Operator), Some(Path::SteppedDown)),
             LossCause::Transferred => (has(Kind::Operator), Some(Path::Transferred)),

@@ -7,6 +7,8 @@ use ringrift_wire::{Envelope, Message, Opinion, Refusal, Verdict};
 
 use crate::checkers::Violation;
 use crate::host::{Disk, SOCKET_BUFFER, host_at};
+use crate::liar::Lie;
+use crate::node::Node;
 use crate::options::{MS, Nanos, between, chance};
 use crate::sometimes::Path;
 use crate::through_wire::through_wire;
@@ -37,16 +39,16 @@ impl World {
             self.hears(host, host_at(*from), envelope);
         }
         let Some(process) = &mut self.hosts[host].process else { return };
+        let before = self.liar.has(Lie::ResumesAfterGo).then(|| process.node.clone());
         process.node.handle_input(now, input);
-        self.drain(host);
+        self.drain_after(host, before);
         self.spin(host, was_timeout);
     }
 
     /// What a process takes in that lets it stand; it counts when it came from a process that a host
-    /// really runs.
+    /// runs or ran.
     fn hears(&mut self, host: usize, from: Option<usize>, envelope: &Envelope) {
-        let real =
-            |from: &usize| !self.forging && self.boots.get(*from) == Some(&Some(envelope.boot));
+        let real = |from: &usize| !self.forging && self.ran[*from].contains(&envelope.boot.nonce);
         let Some(from) = from.filter(real) else { return };
         if let Message::Go(m) = &envelope.message
             && m.takeover
@@ -69,6 +71,25 @@ impl World {
             Message::Report(_) => minority.report(host, from),
             _ => {}
         }
+    }
+
+    /// Drains a process; with a planted bug, one that has just said GO is as it was before.
+    fn drain_after(&mut self, host: usize, before: Option<Node>) {
+        if let (Some(before), Some(term)) = (before, self.leading[host])
+            && let Some(process) = &mut self.hosts[host].process
+        {
+            let first = process.outputs.len();
+            while let Some(output) = process.node.poll_output() {
+                process.outputs.push_back(output);
+            }
+            let go = |it: &Output| matches!(it, Output::Send { message: Message::Go(_), .. });
+            if process.outputs.iter().skip(first).any(go) {
+                process.node = before;
+                self.carry_out(host);
+                self.leading[host] = Some(term);
+            }
+        }
+        self.drain(host);
     }
 
     /// Takes all outputs, compares what is seen with the truth, then carries the outputs out.
@@ -101,10 +122,10 @@ impl World {
         for record in records {
             self.writes(host, record);
         }
+        self.observe(host, changes);
         for (number, reply) in replies {
             self.replied(host, number, reply);
         }
-        self.observe(host, changes);
         self.tell_guardian(host);
         self.carry_out(host);
         self.arm(host);
@@ -218,7 +239,9 @@ impl World {
             let result = self.checkers.endings.released(self.now, nonce, term, &name);
             self.check(result);
         }
-        if let Some(text) = describe(&message) {
+        if self.timeline.is_kept()
+            && let Some(text) = describe(&message)
+        {
             let receiver = self.hosts[to].id;
             self.note(from, || format!("-> {receiver} {text}"));
         }
@@ -352,6 +375,12 @@ impl World {
         let number = self.sequence;
         self.note(host, || format!("command #{number} {command:?}"));
         self.asks(host, number, &command);
+        if command == Command::Stop
+            && let Some(process) = &self.hosts[host].process
+        {
+            let (name, sequence) = (self.hosts[host].id, process.boot.sequence);
+            self.checkers.returns.leaves(self.now, name, sequence);
+        }
         self.feed(host, Input::Command { number, command });
         number
     }

@@ -45,12 +45,20 @@ impl World {
         let number = self.sequence;
         self.hits.hit(Path::WorkBegan);
         self.note(host, || format!("begins the work of term {term}"));
+        self.tell_of_work(host, "begins", term);
         let result = self.checkers.works.begins(self.now, number, host, term);
         self.check(result);
         let hangs = self.hangs.unwrap_or_else(|| chance(&mut self.rng, 200));
         self.works[host] = Some(Work { number, term, stage: Stage::Runs, hangs });
         self.at(self.now, What::WorkThin { host, work: number });
         self.at(self.now, What::WorkKilled { host, work: number });
+    }
+
+    fn tell_of_work(&mut self, host: usize, what: &str, term: u64) {
+        if let Some(transcript) = &mut self.transcript {
+            let text = format!("{what} the work of term {}", transcript.term(term));
+            transcript.says(self.now, &self.hosts[host].name, text);
+        }
     }
 
     /// The end of the lease of a host's process in true time; now, where there is none.
@@ -127,6 +135,7 @@ impl World {
     pub(crate) fn work_ends(&mut self, host: usize, number: u64) {
         let Some(work) = self.works[host].take_if(|work| work.number == number) else { return };
         self.note(host, || format!("the work of term {} has ended", work.term));
+        self.tell_of_work(host, "has ended", work.term);
         self.checkers.works.ends(number);
         match work.stage {
             Stage::Ends(Some(term)) if self.hangs.is_some() => self.answer(host, term, 0),

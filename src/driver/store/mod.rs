@@ -324,13 +324,15 @@ fn reopen(
     start: &Start,
 ) -> io::Result<(Slots<File>, RestoredPromise, bool)> {
     let Found { file, place, index, slot } = found;
-    let may_release = slot.place == place && slot.machine.is_same(start.machine);
+    let known = slot.place == place && slot.machine.is_same(start.machine);
+    // A copy that was opened here before is of this machine by now, and its record still the other's.
+    let may_release = known && slot.record.is_none_or(|record| record.nonce == slot.boot.nonce);
     let rebooted = match (slot.machine.kernel_boot, start.machine.kernel_boot) {
         (Some(then), Some(now)) => then != now,
         _ => false,
     };
-    let last_possible = if may_release && rebooted { Instant::ZERO } else { start.now };
-    let promise = may_release
+    let last_possible = if known && rebooted { Instant::ZERO } else { start.now };
+    let promise = known
         .then(|| promise::read(promise_path, start.machine.kernel_boot, slot.boot))
         .flatten()
         .unwrap_or(RestoredPromise::Unknown { last_possible });

@@ -94,7 +94,6 @@ impl Liveness {
     ) -> Result<(), Violation> {
         let broken = |what| Err(Violation { at: now, rule: "I8", what });
         if led {
-            self.ready = true;
             self.since = now;
             return Ok(());
         }
