@@ -55,7 +55,6 @@ impl World {
                     name_of,
                     voter_set: VoterSet::new(&voters, 1),
                     lease: options.lease,
-                    copied: false,
                     clock: Clock::new(0, uptime, liar.rate(rate(options, rng))),
                     wall_ahead_s: between(rng, 0, options.wall_spread_s) as i64,
                     kernel: 1,
@@ -136,9 +135,7 @@ impl World {
         let epoch = state.starts;
         let local = state.clock.local(self.now);
         let restored = self.liar.restored(state.restored(local));
-        state.disk.written_by = boot.nonce;
         state.ran_in_kernel = true;
-        state.copied = false;
         let id = state.id;
         self.checkers.minority.started(host);
         self.checkers.returns.started(host, id, boot.sequence);
@@ -267,9 +264,8 @@ impl World {
         }
         let disk = &self.hosts[first].disk;
         let (record, sequence) = if copy { (disk.record, disk.sequence) } else { (None, 0) };
-        let written_by = disk.written_by;
-        self.hosts[host].disk = Disk { record, sequence, written_by, ..Disk::default() };
-        self.hosts[host].copied = record.is_some();
+        let copied = record.map(|record| (record.term, record.nonce));
+        self.hosts[host].disk = Disk { record, sequence, copied, ..Disk::default() };
         self.checkers.terms.found(host, record.map_or(0, |record| record.term));
         self.hits.hit(Path::TwinStarted);
         self.start(host);
