@@ -4,6 +4,7 @@ use ringrift_p2p::rng::Rng;
 
 use crate::host::Ending;
 use crate::network::{Flap, Shape};
+use crate::operator::{self, Verb};
 use crate::options::{Kind, MS, Nanos, OTHER_LEASES, Options, between, chance};
 
 /// Whom a fault hits.
@@ -56,6 +57,8 @@ pub(crate) enum Fault {
     FailDisk { target: Target, lasting: Nanos },
     /// An operator asks for an election.
     Trigger(Target),
+    /// An operator wants something of a host, or the leader's work fails there.
+    Operator { target: Target, verb: Verb },
 }
 
 /// The faults of a run and their times, in order.
@@ -129,6 +132,7 @@ fn draw(kind: Kind, options: &Options, rng: &mut Rng) -> Fault {
             }
         }
         Kind::Trigger => Fault::Trigger(target),
+        Kind::Operator => Fault::Operator { target, verb: operator::draw(options, rng) },
         Kind::Suspend => {
             let lasting = match rng.below(2) {
                 0 => between(rng, 0, 2 * lease),

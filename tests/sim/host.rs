@@ -90,6 +90,8 @@ pub(crate) struct Disk {
     pub(crate) record: Option<VoteRecord>,
     /// Stored sequence of the last boot.
     pub(crate) sequence: u64,
+    /// The vote of a record that was copied from another machine: its term and nonce.
+    pub(crate) copied: Option<(u64, u64)>,
     /// The same-boot file.
     pub(crate) promise: Option<PromiseFile>,
     /// The write under way.
@@ -202,8 +204,6 @@ pub(crate) struct Host {
     pub(crate) voter_set: VoterSet,
     /// The lease that its configuration names.
     pub(crate) lease: Nanos,
-    /// Its store was copied from another machine and no process has opened it here.
-    pub(crate) copied: bool,
     /// Its boot clock.
     pub(crate) clock: Clock,
     /// How far its wall clock is ahead, in seconds.
@@ -225,16 +225,18 @@ pub(crate) struct Host {
 impl Host {
     /// What a process that starts at local time `now` finds.
     pub(crate) fn restored(&self, now: Instant) -> Restored {
+        let vote = self.disk.record.map(|record| (record.term, record.nonce));
+        let copied = vote.is_some() && vote == self.disk.copied;
         let promise = match self.disk.promise {
-            Some(file) if file.kernel == self.kernel && !self.copied => {
+            Some(file) if file.kernel == self.kernel && !copied => {
                 RestoredPromise::Exact(file.promise)
             }
-            _ if self.copied || self.ran_in_kernel || self.disk.record.is_none() => {
+            _ if copied || self.ran_in_kernel || self.disk.record.is_none() => {
                 RestoredPromise::Unknown { last_possible: now }
             }
             _ => RestoredPromise::Unknown { last_possible: Instant::ZERO },
         };
-        let may_release = self.disk.record.is_some() && !self.copied;
+        let may_release = self.disk.record.is_some() && !copied;
         Restored { record: self.disk.record, promise, may_release }
     }
 }

@@ -55,7 +55,6 @@ impl World {
                     name_of,
                     voter_set: VoterSet::new(&voters, 1),
                     lease: options.lease,
-                    copied: false,
                     clock: Clock::new(0, uptime, liar.rate(rate(options, rng))),
                     wall_ahead_s: between(rng, 0, options.wall_spread_s) as i64,
                     kernel: 1,
@@ -96,8 +95,8 @@ impl World {
                 lease: duration(self.hosts[host].lease),
                 election_timeout: duration(options.election_timeout),
                 clock_drift_ppm: options.drift_ppm,
-                work_grace: core::time::Duration::ZERO,
-                hysteresis: Hysteresis::default(),
+                work_grace: duration(options.work_grace),
+                hysteresis: self.hysteresis(),
                 places,
             },
             membership: membership::Params {
@@ -108,6 +107,18 @@ impl World {
                 max_members: 256,
             },
             seed,
+        }
+    }
+
+    fn hysteresis(&self) -> Hysteresis {
+        let block_after_step_down = duration(self.options.block);
+        match self.options.takeover {
+            None => Hysteresis { block_after_step_down, ..Hysteresis::default() },
+            Some((after, every)) => Hysteresis {
+                takeover_after: duration(self.liar.takeover_after(after)),
+                takeover_every: duration(self.liar.takeover_every(every)),
+                block_after_step_down,
+            },
         }
     }
 
@@ -125,10 +136,11 @@ impl World {
         let local = state.clock.local(self.now);
         let restored = self.liar.restored(state.restored(local));
         state.ran_in_kernel = true;
-        state.copied = false;
         let id = state.id;
         self.checkers.minority.started(host);
         self.checkers.returns.started(host, id, boot.sequence);
+        self.leftover_ends(host);
+        self.checkers.takeovers.started(host);
         self.unsound(host, 0);
         let params = self.params(host, boot, unix, seed);
         if restored.record.is_some() {
@@ -166,9 +178,12 @@ impl World {
 
     /// Ends a process at once; what it was doing is left as it is.
     pub(crate) fn crash(&mut self, host: usize, ending: Ending) {
-        if self.hosts[host].process.take().is_some() {
+        if let Some(process) = self.hosts[host].process.take() {
             self.note(host, || format!("ends: {ending:?}"));
+            self.checkers.endings.ended(self.now, process.boot.nonce);
+            self.guard_executes(host, ending);
         }
+        self.checkers.replies.ended(host);
         self.checkers.leases.ended(self.now, host);
         self.checkers.honesty.ended(host);
         self.unsound(host, 0);
@@ -212,7 +227,7 @@ impl World {
         self.pause(host, lasting);
         if let Some(process) = &mut self.hosts[host].process {
             process.asleep = true;
-            process.inbox.clear();
+            process.inbox.retain(|input| !matches!(input, node::Input::Datagram { .. }));
             self.hits.hit(Path::HostSlept);
         }
     }
@@ -249,8 +264,8 @@ impl World {
         }
         let disk = &self.hosts[first].disk;
         let (record, sequence) = if copy { (disk.record, disk.sequence) } else { (None, 0) };
-        self.hosts[host].disk = Disk { record, sequence, ..Disk::default() };
-        self.hosts[host].copied = record.is_some();
+        let copied = record.map(|record| (record.term, record.nonce));
+        self.hosts[host].disk = Disk { record, sequence, copied, ..Disk::default() };
         self.checkers.terms.found(host, record.map_or(0, |record| record.term));
         self.hits.hit(Path::TwinStarted);
         self.start(host);
@@ -373,7 +388,10 @@ impl World {
                 self.hosts[host].disk.failing_until = self.now + lasting;
                 self.unsound(host, lasting);
             }
-            Fault::Trigger(target) => self.command(self.target(target), Command::Trigger),
+            Fault::Trigger(target) => {
+                self.command(self.target(target), Command::Trigger);
+            }
+            Fault::Operator { target, verb } => self.operate(self.target(target), verb),
             Fault::Suspend { target, lasting } => self.suspend(self.target(target), lasting),
             Fault::WallStep { host, ahead_s } => {
                 self.hits.hit(Path::WallClockSet);
@@ -452,9 +470,14 @@ impl World {
         for &host in &healed {
             self.hosts[host].retired = false;
             let stopping = self.hosts[host].process.as_ref().is_some_and(|it| it.stopping);
-            if stopping || self.hosts[host].voter_set != right {
+            let drained = self.is_drained(host);
+            if stopping || drained || self.hosts[host].voter_set != right {
                 self.crash(host, Ending::Killed);
                 self.hosts[host].voter_set = right.clone();
+                // Whoever is drained leads no quorum, however healthy it is.
+                if let Some(record) = &mut self.hosts[host].disk.record {
+                    record.drained = false;
+                }
             }
             if self.hosts[host].process.is_none() {
                 self.start(host);
@@ -493,7 +516,7 @@ pub(crate) fn is_timely(options: &Options, one_way: Nanos) -> bool {
     let part = |of: Nanos| of * u64::from(options.drift_ppm) / 1_000_000;
     let guard = (2 * MS).max(longest / 100);
     let answered = 2 * options.loop_lag + options.heartbeat + 2 * one_way + MS;
-    answered + part(2 * answered) + part(3 * lease) + guard < lease
+    answered + part(2 * answered) + part(3 * lease) + guard + 2 * options.work_grace < lease
 }
 
 /// A clock rate within the bound, mostly at its ends.

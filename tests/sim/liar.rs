@@ -55,6 +55,20 @@ pub(crate) enum Lie {
     MuteMember,
     /// A byte too much at the end of a datagram is overlooked.
     LooseBytes,
+    /// A leader goes on as if it had not said GO.
+    ResumesAfterGo,
+    /// Takeovers come as often as they can.
+    RestlessTakeovers,
+    /// Nobody takes over in hours.
+    NoTakeover,
+    /// The work of a leader is said to have ended and runs on.
+    WorkRunsOn,
+    /// A guardian takes its process for dead when it begins to lead.
+    HastyGuardian,
+    /// Every second answer to an operator is lost.
+    LosesReplies,
+    /// A handover is said to be done where nobody was ready.
+    SaysDone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +182,21 @@ impl Liar {
             _ => {}
         }
         Some(published)
+    }
+
+    /// The time between two takeovers that a process is configured with.
+    pub(crate) fn takeover_every(&self, every: Nanos) -> Nanos {
+        if self.lie == Lie::RestlessTakeovers { 0 } else { every }
+    }
+
+    /// How long a voter has to be better, as a process is configured.
+    pub(crate) fn takeover_after(&self, after: Nanos) -> Nanos {
+        if self.lie == Lie::NoTakeover { after * 1_000_000 } else { after }
+    }
+
+    /// Whether there is this bug.
+    pub(crate) fn has(&self, lie: Lie) -> bool {
+        self.lie == lie
     }
 
     /// Whether the second process of a name is told what the first one is.

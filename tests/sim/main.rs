@@ -11,12 +11,14 @@
 mod checkers;
 mod faults;
 mod gray;
+mod guardian;
 mod host;
 mod inject;
 mod liar;
 mod mutations;
 mod network;
 mod node;
+mod operator;
 mod options;
 mod process;
 mod run;
@@ -28,6 +30,7 @@ mod timeline;
 mod transcript;
 mod voters;
 mod watch;
+mod work;
 mod world;
 
 use std::collections::BTreeMap;
@@ -131,7 +134,7 @@ fn sweep_seeds(first: u64, runs: u64) -> Swept {
     swept.into_inner().expect("no run panics with the lock")
 }
 
-/// I1, I2, I4, I5 and I10 under anything, I7 and I8 once a quorum is healed.
+/// I1 to I6, I10 and I11 under anything, I7, I8 and I9 once a quorum is healed.
 #[test]
 fn sweep() {
     if let Some(seed) = number("SIM_SEED") {

@@ -3,7 +3,7 @@
 
 use crate::checkers::Violation;
 use crate::liar::Lie;
-use crate::options::{Kind, MS, Options, Quality};
+use crate::options::{Kind, MS, Options, Quality, SECOND};
 use crate::run::run;
 
 /// The most seeds that a bug may take to be noticed.
@@ -31,6 +31,11 @@ fn cluster(seed: u64, kinds: &[Kind]) -> Options {
     options.start_spread = MS;
     options.fault_span = 40 * options.lease;
     options.fault_gap = options.lease;
+    options.takeover = None;
+    options.block = 600 * SECOND;
+    options.work_grace = 0;
+    options.guarded = 0;
+    options.planned = false;
     options.kinds = kinds.to_vec();
     options
 }
@@ -102,7 +107,7 @@ fn mutation_a_quorum_of_two() {
     for rule in ["I1", "I2", "I3"] {
         noticed(Lie::QuorumOfTwo, &[rule], &[Kind::Cut], |options| {
             options.fault_gap = 4 * options.lease;
-            options.unwatched = vec!["I1", "I2", "I3", "I4", "I6"];
+            options.unwatched = vec!["I1", "I2", "I3", "I4", "I5", "I6", "I7"];
             options.unwatched.retain(|other| *other != rule);
         });
     }
@@ -189,4 +194,54 @@ fn mutation_bytes_after_a_message_are_overlooked() {
     noticed(Lie::LooseBytes, &["I12"], &[Kind::Cut], |options| {
         options.quality.corrupt = 20;
     });
+}
+
+/// A leader that goes on after it has told another to stand has a lease of a term that it has released.
+#[test]
+fn mutation_a_leader_resumes_after_go() {
+    noticed(Lie::ResumesAfterGo, &["I5"], &[Kind::Operator], |_| {});
+}
+
+/// Takeovers that follow each other at once come too often.
+#[test]
+fn mutation_takeovers_without_a_rate() {
+    noticed(Lie::RestlessTakeovers, &["I9"], &[Kind::Operator], |options| {
+        options.takeover = Some((options.lease, 100 * options.lease));
+        options.block = 0;
+        options.fault_gap = 4 * options.lease;
+        options.fault_span = 100 * options.lease;
+    });
+}
+
+/// A better voter that never takes over is missed.
+#[test]
+fn mutation_nobody_takes_over() {
+    noticed(Lie::NoTakeover, &["I9"], &[Kind::Crash, Kind::Cut], |options| {
+        options.takeover = Some((options.lease, 4 * options.lease));
+    });
+}
+
+/// Work that runs on when it is said to have ended runs while another leader begins its own.
+#[test]
+fn mutation_work_runs_on() {
+    noticed(Lie::WorkRunsOn, &["I11"], &[Kind::Operator], |options| {
+        options.work_grace = options.lease / 8;
+    });
+}
+
+/// A guardian that says the last word of a process that lives ends the term of a running lease.
+#[test]
+fn mutation_a_guardian_is_hasty() {
+    noticed(Lie::HastyGuardian, &["I5"], &[Kind::Crash], |options| options.guarded = 1_000);
+    noticed(Lie::HastyGuardian, &["I3"], &[Kind::Crash], |options| {
+        options.guarded = 1_000;
+        options.unwatched = vec!["I5"];
+    });
+}
+
+/// An operator who is never answered, and one who is told what is not so.
+#[test]
+fn mutation_operators_are_misled() {
+    noticed(Lie::LosesReplies, &["replies"], &[Kind::Operator], |_| {});
+    noticed(Lie::SaysDone, &["replies"], &[Kind::Operator], |_| {});
 }

@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     Disk,
     /// Operators ask for elections.
     Trigger,
+    /// Operators move the lead, drain and resume, and the leader's work fails.
+    Operator,
     /// Hosts sleep: their clock runs on, what is sent to them meanwhile is lost.
     Suspend,
     /// Wall clocks are set forwards and backwards.
@@ -67,7 +69,7 @@ pub(crate) enum Kind {
     OtherLease,
 }
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
     Kind::Cut,
     Kind::Flap,
     Kind::Crash,
@@ -83,6 +85,7 @@ const KINDS: [Kind; 15] = [
     Kind::Twin,
     Kind::OtherSet,
     Kind::OtherLease,
+    Kind::Operator,
 ];
 
 /// The leases that hosts may be restarted with, in thousandths of the first one.
@@ -141,6 +144,17 @@ pub(crate) struct Options {
     pub(crate) first_start: bool,
     /// The processes of a run start within this time.
     pub(crate) start_spread: Nanos,
+    /// How long a voter must be better before it takes over, and the shortest time between two
+    /// takeovers; far beyond a run, or within it.
+    pub(crate) takeover: Option<(Nanos, Nanos)>,
+    /// How long a voter that gave the lead up on request ranks last.
+    pub(crate) block: Nanos,
+    /// How long ending a leader's work may take; zero where leaders have no work.
+    pub(crate) work_grace: Nanos,
+    /// How many of a thousand hosts have a guardian.
+    pub(crate) guarded: u64,
+    /// Operators go on after the healing.
+    pub(crate) planned: bool,
     /// Which faults happen.
     pub(crate) kinds: Vec<Kind>,
     /// Mean time between two faults.
@@ -232,6 +246,16 @@ impl Options {
                 kinds.retain(|&kind| kind != Kind::OtherSet);
             }
         }
+        let more = &mut Rng::new(seed ^ 0x6ead);
+        let takeover = (!many && chance(more, 400)).then(|| {
+            let after = lease * weighted(more, &[(2, 1), (1, 4)]);
+            (after, lease * weighted(more, &[(1, 4), (2, 12)]))
+        });
+        let block = weighted(more, &[(2, 600 * SECOND), (3, 4 * lease), (1, 0)]);
+        let shortest = if kinds.contains(&Kind::OtherLease) { 16 } else { 8 };
+        let work_grace = weighted(more, &[(2, 0), (2, lease / shortest), (2, lease / 16)]);
+        let guarded = weighted(more, &[(2, 0), (1, 500), (2, 1_000)]);
+        let planned = kinds.contains(&Kind::Operator) && chance(more, 500);
         let fault_span = lease * if many { between(rng, 4, 8) } else { between(rng, 6, 30) };
         Self {
             seed,
@@ -254,6 +278,11 @@ impl Options {
             coalesce: chance(rng, 300),
             first_start: chance(rng, 300),
             start_spread: weighted(rng, &[(1, MS), (2, lease), (1, 4 * lease)]),
+            takeover,
+            block,
+            work_grace,
+            guarded,
+            planned,
             kinds,
             fault_gap: weighted(rng, &[(1, lease / 4), (3, lease), (2, 4 * lease)]),
             fault_span,
@@ -303,6 +332,11 @@ impl Options {
             coalesce: false,
             first_start: false,
             start_spread: 0,
+            takeover: None,
+            block: 600 * SECOND,
+            work_grace: 0,
+            guarded: 0,
+            planned: false,
             kinds: Vec::new(),
             fault_gap: 400 * MS,
             fault_span: 0,

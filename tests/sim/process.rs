@@ -7,6 +7,8 @@ use ringrift_wire::{Envelope, Message, Opinion, Refusal, Verdict};
 
 use crate::checkers::Violation;
 use crate::host::{Disk, Host, SOCKET_BUFFER, host_at};
+use crate::liar::Lie;
+use crate::node::Node;
 use crate::options::{MS, Nanos, between, chance};
 use crate::sometimes::Path;
 use crate::through_wire::through_wire;
@@ -37,8 +39,9 @@ impl World {
             self.hears(host, host_at(*from), envelope);
         }
         let Some(process) = &mut self.hosts[host].process else { return };
+        let before = self.liar.has(Lie::ResumesAfterGo).then(|| process.node.clone());
         process.node.handle_input(now, input);
-        self.drain(host);
+        self.drain_after(host, before);
         self.spin(host, was_timeout);
     }
 
@@ -47,6 +50,12 @@ impl World {
     fn hears(&mut self, host: usize, from: Option<usize>, envelope: &Envelope) {
         let real = |from: &usize| !self.forging && self.ran[*from].contains(&envelope.boot.nonce);
         let Some(from) = from.filter(real) else { return };
+        if let Message::Go(m) = &envelope.message
+            && m.takeover
+            && self.hosts[host].voter_set.contains(envelope.sender)
+        {
+            self.hears_takeover(host, envelope.boot.nonce, m.term);
+        }
         let minority = &mut self.checkers.minority;
         match &envelope.message {
             Message::CanvassReply(m) => match m.opinion {
@@ -64,6 +73,25 @@ impl World {
         }
     }
 
+    /// Drains a process; with a planted bug, one that has just said GO is as it was before.
+    fn drain_after(&mut self, host: usize, before: Option<Node>) {
+        if let (Some(before), Some(term)) = (before, self.leading[host])
+            && let Some(process) = &mut self.hosts[host].process
+        {
+            let first = process.outputs.len();
+            while let Some(output) = process.node.poll_output() {
+                process.outputs.push_back(output);
+            }
+            let go = |it: &Output| matches!(it, Output::Send { message: Message::Go(_), .. });
+            if process.outputs.iter().skip(first).any(go) {
+                process.node = before;
+                self.carry_out(host);
+                self.leading[host] = Some(term);
+            }
+        }
+        self.drain(host);
+    }
+
     /// Takes all outputs, compares what is seen with the truth, then carries the outputs out.
     pub(crate) fn drain(&mut self, host: usize) {
         let Some(process) = &mut self.hosts[host].process else { return };
@@ -74,16 +102,15 @@ impl World {
         let caused = process.outputs.len() - first;
         let mut told: Vec<Event> = Vec::new();
         let mut records = Vec::new();
+        let mut replies = Vec::new();
         let mut changes = false;
         for output in process.outputs.iter().skip(first) {
             match output {
                 Output::Notify(event) => told.push(*event),
                 Output::Persist { write: Write::Record(record), .. } => records.push(*record),
                 Output::Send { message: Message::Release(_), .. } => changes = true,
-                Output::Persist { .. }
-                | Output::Send { .. }
-                | Output::Reply { .. }
-                | Output::EndWork { .. } => {}
+                Output::Reply { number, reply } => replies.push((*number, reply.clone())),
+                Output::Persist { .. } | Output::Send { .. } | Output::EndWork { .. } => {}
             }
         }
         let result = self.checkers.bounds.caused(self.now, host, caused);
@@ -96,6 +123,10 @@ impl World {
             self.writes(host, record);
         }
         self.observe(host, changes);
+        for (number, reply) in replies {
+            self.replied(host, number, reply);
+        }
+        self.tell_guardian(host);
         self.carry_out(host);
         self.arm(host);
     }
@@ -157,7 +188,8 @@ impl World {
                 Some(Output::Reply { number, reply }) => {
                     self.note(host, || format!("reply #{number}: {reply:?}"));
                 }
-                Some(Output::EndWork { .. } | Output::Notify(_)) | None => {}
+                Some(Output::EndWork { term, by, .. }) => self.end_work(host, term, by),
+                Some(Output::Notify(_)) | None => {}
             }
         }
         let left = self.hosts[host].process.as_ref().map_or(0, |process| process.outputs.len());
@@ -197,6 +229,16 @@ impl World {
         if matches!(&message, Message::Release(m) if m.dead) {
             self.hits.hit(Path::ReleasedByNextProcess);
         }
+        let ended = match &message {
+            Message::Release(m) => Some((m.nonce, m.term)),
+            Message::Go(m) => Some((nonce, m.term)),
+            _ => None,
+        };
+        if let Some((nonce, term)) = ended {
+            let name = self.hosts[from].name.clone();
+            let result = self.checkers.endings.released(self.now, nonce, term, &name);
+            self.check(result);
+        }
         if self.timeline.is_kept()
             && let Some(text) = describe(&message)
         {
@@ -204,13 +246,18 @@ impl World {
             self.note(from, || format!("-> {receiver} {text}"));
         }
         self.liar.sends(from, to, &message);
+        self.put_on_the_wire(from, to, Envelope { sender: id, boot, message });
+    }
+
+    /// Gives a datagram of a host to the network.
+    pub(crate) fn put_on_the_wire(&mut self, from: usize, to: usize, envelope: Envelope) {
         let carried = self.network.carry(&mut self.rng, self.now, from, to);
         let took = carried.first.filter(|_| !carried.damaged);
         self.checkers.undisturbed.carried(self.now, from, to, took);
         if carried.first.is_none() && carried.second.is_none() {
             return;
         }
-        let envelope = Box::new(through_wire(&Envelope { sender: id, boot, message }));
+        let envelope = Box::new(through_wire(&envelope));
         self.remember(from, to, &envelope);
         let sent = self.now;
         if let Some(delay) = self.liar.holds_back(&envelope.message, self.options.lease) {
@@ -322,9 +369,12 @@ impl World {
         }
     }
 
-    /// A command of an operator.
-    pub(crate) fn command(&mut self, host: usize, command: Command) {
-        self.note(host, || format!("command {command:?}"));
+    /// A command of an operator or of the own host; gives the number that an answer names.
+    pub(crate) fn command(&mut self, host: usize, command: Command) -> u64 {
+        self.sequence += 1;
+        let number = self.sequence;
+        self.note(host, || format!("command #{number} {command:?}"));
+        self.asks(host, number, &command);
         if command == Command::Stop
             && let Some(process) = &self.hosts[host].process
         {
@@ -338,6 +388,7 @@ impl World {
                 self.checkers.returns.leaves(self.now, name, sequence);
             }
         }
-        self.feed(host, Input::Command { number: self.sequence, command });
+        self.feed(host, Input::Command { number, command });
+        number
     }
 }

@@ -148,6 +148,9 @@ pub(crate) fn run_without(
             world.run_for(options.lease / 4);
         }
         let settled = world.now + 2 * options.leases().1 + liveness::store_retry(&options);
+        if options.planned {
+            world.plan(settled, settled + 6 * options.lease, &healed);
+        }
         if is_timely(&options, one_way) {
             world.checkers.calm = Some(Calm::new(settled, healed.clone()));
         }
@@ -161,6 +164,8 @@ pub(crate) fn run_without(
         if options.seed.is_multiple_of(COMPLETE_EVERY) && options.observers <= 8 {
             world.run_until(due + 16 * options.probe);
         }
+        world.watch_takeover(&healed, one_way);
+        world.wait_for_answers();
         if world.now > due {
             world.hits.hit(Path::EverybodySeen);
         }

@@ -18,6 +18,13 @@
 //! cut split v1 v2 / v3 v4 v5       two sides
 //! cut through v4:v2 v5:v3          v4 is connected to v2 only, v5 to v3 only
 //! heal                             all links work
+//! step-down v1 | drain v1          an operator asks v1
+//! resume v1 | trigger v1
+//! transfer v1 v3                   an operator asks v1 to hand the lead to v3
+//! takeover 1 s 4 s                 better voters take over after 1 s, not twice within 4 s
+//! block 0 s                        who gives the lead up ranks last for so long
+//! work 100 ms | hanging 100 ms     leading has work, which takes no time to end or hangs; at most so long
+//! guardians                        every process has one
 //! list v4 v5 = v1 v2 v3 v4         these hosts are configured with another voter list
 //! raise v5 5                       the stored term of v5 rises by so many while it is down
 //! expect v1 leads term 2           what must be so now
@@ -32,6 +39,7 @@ use crate::host::Ending;
 use crate::inject::UNIX;
 use crate::liar::Lie;
 use crate::network::Shape;
+use crate::operator::Verb;
 use crate::options::{MS, Nanos, Options, SECOND};
 use crate::transcript::Transcript;
 use crate::world::{What, World};
@@ -100,12 +108,22 @@ fn shape(world: &World, words: &[&str]) -> Shape {
 /// What a scenario begins with.
 fn prepared(script: &str) -> World {
     let mut options = Options::quiet(5);
+    let mut hangs = None;
     for line in script.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
             ["voters", number] => options.voters = number.parse().expect("a number of voters"),
             ["observers", number] => options.observers = number.parse().expect("a number"),
             ["new", "stores"] => options.first_start = true,
+            ["takeover", ref rest @ ..] => {
+                options.takeover = Some((length(&rest[..2]), length(&rest[2..])));
+            }
+            ["block", ref rest @ ..] => options.block = length(rest),
+            ["guardians"] => options.guarded = 1_000,
+            ["work" | "hanging", ref rest @ ..] => {
+                options.work_grace = length(rest);
+                hangs = Some(words[0] == "hanging");
+            }
             _ => {}
         }
     }
@@ -117,6 +135,7 @@ fn prepared(script: &str) -> World {
         }
         world.checkers.terms.found(host, FOUND);
     }
+    world.hangs = hangs;
     world.transcript = Some(Transcript::new(base));
     world
 }
@@ -125,7 +144,8 @@ fn prepared(script: &str) -> World {
 fn command(world: &mut World, line: &str) {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words[..] {
-        ["voters" | "observers", _] | ["new", "stores"] => return,
+        ["voters" | "observers", _] | ["new", "stores"] | ["guardians"] => return,
+        ["takeover" | "block" | "work" | "hanging", ..] => return,
         ["wait", ref rest @ ..] => {
             let length = length(rest);
             world.run_for(length);
@@ -158,6 +178,14 @@ fn command(world: &mut World, line: &str) {
                 let epoch = process.epoch;
                 world.at(now + 5 * MS, What::End { host, epoch, down: Nanos::MAX / 2 });
             }
+        }
+        ["step-down", name] => world.operate(host(world, name), Verb::StepDown),
+        ["drain", name] => world.operate(host(world, name), Verb::Drain),
+        ["resume", name] => world.operate(host(world, name), Verb::Resume),
+        ["trigger", name] => world.operate(host(world, name), Verb::Trigger),
+        ["transfer", name, to] => {
+            let to = host(world, to);
+            world.operate(host(world, name), Verb::Transfer(to));
         }
         ["pause", name, ref rest @ ..] => {
             let host = host(world, name);

@@ -12,7 +12,7 @@ use crate::faults;
 use crate::host::Ending;
 use crate::liar::Lie;
 use crate::network::Shape;
-use crate::options::{MS, Nanos, Options, Quality, between, chance};
+use crate::options::{Kind, MS, Nanos, Options, Quality, between, chance};
 use crate::scenarios::Scene;
 use crate::world::{What, World};
 
@@ -150,6 +150,9 @@ fn a_voter_with_an_older_file_follows_and_hinders_nobody() {
     assert_eq!(scene.hosts[0].disk.record.map(|record| record.led_version), Some(2));
 }
 
+/// Faults that need a configuration of their own.
+const OF_FILES: [Kind; 3] = [Kind::Twin, Kind::OtherSet, Kind::OtherLease];
+
 /// What came of one seed.
 struct Run {
     world: World,
@@ -190,6 +193,10 @@ fn run(seed: u64, timeline: bool) -> Run {
         observers: 1 + rng.below(3) as usize,
         never: 0,
         first_start: false,
+        // The files are this test's business, and nothing else of the configuration changes with them.
+        twin: None,
+        other_set: None,
+        kinds: drawn.kinds.iter().copied().filter(|kind| !OF_FILES.contains(kind)).collect(),
         ..drawn
     };
     let sets = chain(&options, &mut rng);

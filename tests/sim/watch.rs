@@ -109,7 +109,10 @@ impl World {
                 let what = format!("host {host} leads {said}, and its lease is {lease:?}");
                 self.check(Err(Violation { at: self.now, rule: "I10", what }));
             }
-            None => self.checkers.leases.ended(self.now, host),
+            None => {
+                self.checkers.leases.ended(self.now, host);
+                self.checkers.endings.ended(self.now, nonce);
+            }
             Some(_) if term != self.leading[host] => {
                 let said = self.leading[host];
                 let what = format!("host {host} leads term {term:?} and has told of {said:?}");
@@ -118,6 +121,8 @@ impl World {
             Some(end) => {
                 let held = Held { nonce, term: term.unwrap_or(0), until: clock.real(end) };
                 let result = self.checkers.leases.leads(self.now, host, held);
+                self.check(result);
+                let result = self.checkers.endings.leads(self.now, host, held);
                 self.check(result);
             }
         }
@@ -314,6 +319,8 @@ impl World {
         let path = match event {
             Told::LeadershipGained { term, .. } => {
                 self.leading[host] = Some(*term);
+                self.checkers.takeovers.led_by(self.now, host, self.hosts[host].name_of);
+                self.begin_work(host, *term);
                 self.checkers.undisturbed.gained(self.now, host);
                 Path::LeaderElected
             }
@@ -323,10 +330,8 @@ impl World {
             }
             Told::LeadershipLost { cause, .. } => {
                 self.leading[host] = None;
-                if *cause == LossCause::Triggered {
-                    // An operator's wish may take a while and outlive the healing.
-                    self.checkers.calm = None;
-                }
+                self.losses[host] += 1;
+                self.lead_ends(host, *cause);
                 match cause {
                     LossCause::LeaseExpired => {
                         self.lapsed(host);
@@ -360,6 +365,9 @@ impl World {
             Told::VoterSetMismatch { .. } => Path::VoterSetMismatch,
             Told::LeaderChanged { leader: Some(leader), term } => {
                 let (leader, term) = (*leader, *term);
+                if let Some(number) = self.hosts.iter().position(|host| host.id == leader) {
+                    self.checkers.takeovers.led_by(self.now, host, number);
+                }
                 self.named(host, leader, term);
                 return;
             }
@@ -385,7 +393,7 @@ impl World {
         }
     }
 
-    fn has_led(&self, name: NodeId, term: u64) -> bool {
+    pub(crate) fn has_led(&self, name: NodeId, term: u64) -> bool {
         let leader = self.checkers.leases.leader_of(term);
         leader.is_some_and(|leader| self.hosts[leader].id == name)
     }

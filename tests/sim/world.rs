@@ -3,7 +3,7 @@
 //! Everything random comes from one generator, so that a seed gives the same run for ever. What a
 //! process does with an event is in `process`, what is compared with the truth afterwards in `watch`.
 
-use ringrift_p2p::node::Input;
+use ringrift_p2p::node::{Command, Farewell, Input};
 use ringrift_p2p::rng::Rng;
 use ringrift_wire::{Boot, Envelope, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,7 @@ use crate::sometimes::{Hits, Path};
 use crate::through_wire::{TAG, damaged};
 use crate::timeline::{Timeline, describe};
 use crate::transcript::Transcript;
+use crate::work::Work;
 
 /// Something to come.
 pub(crate) enum What {
@@ -35,6 +36,16 @@ pub(crate) enum What {
     Start { host: usize },
     /// A process that was asked to stop ends.
     End { host: usize, epoch: u64, down: Nanos },
+    /// The lease under a work may run thin.
+    WorkThin { host: usize, work: u64 },
+    /// A work ends by itself, or because it is killed.
+    WorkEnds { host: usize, work: u64 },
+    /// The lease under a work ends: what is left of it is killed.
+    WorkKilled { host: usize, work: u64 },
+    /// A process is told something by its own host.
+    Told { host: usize, epoch: u64, command: Command },
+    /// The guardian of a dead process says its last word.
+    LastWord { host: usize, farewell: Box<Farewell> },
     /// Something goes wrong.
     Fault(Fault),
 }
@@ -64,6 +75,15 @@ pub(crate) struct World {
     pub(crate) covered: Option<(usize, Held)>,
     /// The term that each host's process says it leads.
     pub(crate) leading: Vec<Option<u64>>,
+    /// How often each host has lost the lead.
+    pub(crate) losses: Vec<u64>,
+    /// The work that each host does as the leader.
+    pub(crate) works: Vec<Option<Work>>,
+    /// What each guardian has to say once its process is dead, and until when one is busy with that.
+    pub(crate) last_words: Vec<Option<Farewell>>,
+    pub(crate) guardian_until: Vec<Nanos>,
+    /// Whether all work hangs when it is told to end, or none; drawn for each, where that is not said.
+    pub(crate) hangs: Option<bool>,
     pub(crate) wipes: u64,
     /// What is fed at present was made up by a planted bug.
     pub(crate) forging: bool,
@@ -108,6 +128,11 @@ impl World {
             bounds: vec![Bound::FREE; count],
             covered: None,
             leading: vec![None; count],
+            losses: vec![0; count],
+            works: vec![None; count],
+            last_words: vec![None; count],
+            guardian_until: vec![0; count],
+            hangs: None,
             wipes: 0,
             forging: false,
             deaths: BTreeMap::new(),
@@ -199,6 +224,10 @@ impl World {
                     self.resume(host);
                 }
             }
+            What::Start { host } if self.guardian_until[host] > self.now => {
+                // What starts the process again sees its guardian as the process.
+                self.at(self.guardian_until[host] + 1, What::Start { host });
+            }
             What::Start { host } => {
                 if self.hosts[host].process.is_none() && !self.hosts[host].retired {
                     self.start(host);
@@ -210,6 +239,15 @@ impl World {
                     self.at(self.now + down, What::Start { host });
                 }
             }
+            What::WorkThin { host, work } => self.work_thin(host, work),
+            What::WorkEnds { host, work } => self.work_ends(host, work),
+            What::WorkKilled { host, work } => self.work_killed(host, work),
+            What::Told { host, epoch, command } => {
+                if self.process_is(host, epoch) {
+                    self.command(host, command);
+                }
+            }
+            What::LastWord { host, farewell } => self.last_word(host, &farewell),
             What::Fault(fault) => self.inject(fault),
         }
     }

@@ -14,7 +14,8 @@
 //!    wrote, ends the process rather than count as empty.
 //! 3. The new boot is on stable storage before the first datagram can leave: [`open`] returns after.
 //! 4. Only a store that lies where it was written, on the machine that wrote it, may release a
-//!    promise or believe the same-boot file; a copied one frees nothing.
+//!    promise or believe the same-boot file; a copied one frees nothing, however often it was opened,
+//!    until it holds a vote that was given where it lies.
 
 mod fields;
 mod promise;
@@ -103,6 +104,8 @@ pub struct Opened {
 pub struct Store {
     slots: Slots<File>,
     promise: PromiseFile,
+    /// This machine, and where the store lies on it.
+    home: (Machine, Place),
     /// The voters of the configuration, and their version.
     voters: Option<(u32, Roster)>,
     /// Held for as long as the store is open.
@@ -123,7 +126,12 @@ impl Store {
     pub fn write_record(&mut self, record: VoteRecord) -> io::Result<()> {
         // Kept beside the record of the version that this process has taken part under.
         let voters = self.voters.filter(|(version, _)| *version == record.set_version);
+        let home = self.home;
+        let vote = |record: VoteRecord| (record.term, record.voted_for, record.nonce);
         self.slots.write(|next| {
+            if next.record.map(vote) != Some(vote(record)) {
+                (next.machine, next.place) = home;
+            }
             next.record = Some(record);
             next.roster = voters.map(|(_, roster)| roster).or(next.roster);
         })
@@ -260,6 +268,7 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
     let stored = found.as_ref().map_or(0, |found| found.slot.boot.sequence);
     let boot =
         Boot { sequence: start.unix_seconds.max(stored.saturating_add(1)), nonce: start.nonce };
+    let place = found.as_ref().map(|found| found.place);
     let (slots, promise, may_release) = match found {
         Some(found) => {
             let unclean = (!ended_cleanly).then_some(start.unix_seconds);
@@ -272,6 +281,7 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
     };
     let newest = slots.newest();
     let restored = Restored { record: newest.record, promise, may_release };
+    let home = (start.machine, place.unwrap_or(newest.place));
     let (unclean_starts, roster) = (newest.unclean, newest.roster);
     if let Some(dir) = promise_path.parent() {
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(dir);
@@ -280,7 +290,7 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
     let mut promise_file = PromiseFile::new(promise_path.to_path_buf(), kernel_boot, boot);
     // What a failure leaves behind names the predecessor's nonce, which nobody believes any more.
     let _ = promise_file.write(&promise);
-    let store = Store { slots, promise: promise_file, voters: None, _lock: lock };
+    let store = Store { slots, promise: promise_file, home, voters: None, _lock: lock };
     Ok(Opened { store, boot, restored, unclean_starts, roster })
 }
 
@@ -338,8 +348,11 @@ fn reopen(
     slots.harden()?;
     slots.write(|next| {
         next.boot = boot;
-        next.machine = start.machine;
-        next.place = place;
+        // Of another machine remains what was written there, until this one votes itself.
+        if may_release || next.record.is_none() {
+            next.machine = start.machine;
+            next.place = place;
+        }
         if let Some(start) = unclean {
             next.unclean.rotate_right(1);
             next.unclean[0] = start;

@@ -190,6 +190,25 @@ fn a_copied_store_frees_nothing_and_believes_no_promise() {
     }
 }
 
+/// A second process on a copy finds a store of its own machine, with the vote that the original gave to
+/// itself: the original may live and lead.
+#[test]
+fn a_copy_that_was_opened_before_frees_nothing() {
+    let mut bench = Bench::used(record(7), Some(promise(7)));
+    bench.start.machine = Machine { id: Some(2), kernel_boot: Some(20) };
+    for _ in 0..3 {
+        let restored = bench.open().unwrap().restored;
+        assert_eq!(restored.record, Some(record(7)));
+        assert!(!restored.may_release);
+    }
+    // What is no vote changes nothing; a vote given here may be freed here.
+    let longer = VoteRecord { longest_lease: Duration::from_secs(90), ..record(7) };
+    for (written, may_release) in [(longer, false), (record(8), true)] {
+        bench.open().unwrap().store.write_record(written).unwrap();
+        assert_eq!(bench.open().unwrap().restored.may_release, may_release);
+    }
+}
+
 #[test]
 fn a_promise_file_of_an_earlier_process_is_not_believed() {
     let mut bench = Bench::used(record(7), Some(promise(7)));

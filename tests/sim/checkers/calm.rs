@@ -1,6 +1,8 @@
 //! I7: a leader with timely round trips to a quorum is not replaced, whatever the others do.
 //!
-//! 1. From a moment on, once a voter of the healed quorum leads it leads without a gap.
+//! 1. From a moment on, once a voter of the healed quorum leads it leads without a gap, until it gives the
+//!    lead up for a reason of its own.
+//! 2. It gives the lead up only where somebody asked for that, or a better voter takes over.
 
 use super::Violation;
 use crate::options::Nanos;
@@ -17,6 +19,11 @@ impl Calm {
     /// These voters are healed, and by that time somebody leads.
     pub(crate) const fn new(from: Nanos, healed: Vec<usize>) -> Self {
         Self { from, healed, leader: None }
+    }
+
+    /// The leader gave the lead up because of something that was asked for.
+    pub(crate) fn gives_up(&mut self, host: usize) {
+        self.leader = self.leader.filter(|(leader, _)| *leader != host);
     }
 
     /// Time has passed; the leader at present and its nonce, if there is one.

@@ -2,13 +2,16 @@
 //!
 //! | file | rule |
 //! |---|---|
-//! | `leases` | I1, I2, I4 of leases, I5 |
+//! | `leases` | I1, I2, I4 of leases |
+//! | `endings` | I5 |
 //! | `cover` | I3 |
 //! | `terms` | I4 of voters |
 //! | `minority` | I6 |
 //! | `undisturbed`, `calm` | I7, under anything and once a quorum is healed |
 //! | `liveness` | I8 |
-//! | `honesty` | I10 |
+//! | `takeovers` | I9 |
+//! | `honesty`, `replies` | I10, of statuses and of answers to operators |
+//! | `works` | I11 |
 //! | `bytes` | I12 |
 //! | `agreement` | everybody healed sees everybody healed, and the leader |
 //! | `returns` | nobody comes back by old gossip |
@@ -19,13 +22,17 @@ pub(crate) mod bounds;
 pub(crate) mod bytes;
 pub(crate) mod calm;
 pub(crate) mod cover;
+pub(crate) mod endings;
 pub(crate) mod honesty;
 pub(crate) mod leases;
 pub(crate) mod liveness;
 pub(crate) mod minority;
+pub(crate) mod replies;
 pub(crate) mod returns;
+pub(crate) mod takeovers;
 pub(crate) mod terms;
 pub(crate) mod undisturbed;
+pub(crate) mod works;
 
 use crate::options::{Nanos, Options};
 
@@ -44,6 +51,10 @@ pub(crate) struct Violation {
 #[derive(Clone, Debug)]
 pub(crate) struct Checkers {
     pub(crate) leases: leases::Leases,
+    pub(crate) endings: endings::Endings,
+    pub(crate) replies: replies::Replies,
+    pub(crate) takeovers: takeovers::Takeovers,
+    pub(crate) works: works::Works,
     pub(crate) terms: terms::Terms,
     pub(crate) minority: minority::Minority,
     pub(crate) undisturbed: undisturbed::Undisturbed,
@@ -63,6 +74,10 @@ impl Checkers {
         let voters = hosts.min(options.voters + 1);
         Self {
             leases: leases::Leases::new(hosts),
+            endings: endings::Endings::default(),
+            replies: replies::Replies::default(),
+            takeovers: takeovers::Takeovers::new(hosts, options),
+            works: works::Works::default(),
             terms: terms::Terms::new(hosts),
             minority: minority::Minority::new(hosts, voters, minority::freshness(options)),
             undisturbed: undisturbed::Undisturbed::new(hosts, options),
