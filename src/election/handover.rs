@@ -27,7 +27,7 @@ const MAX_SEARCH: Duration = Duration::from_secs(4);
 /// How long a stopping leader looks for a successor, and how long its work may then take to end.
 const STOP_SEARCH: Duration = Duration::from_millis(100);
 /// The longest time in which a stopping leader's work ends.
-const STOP_WORK: Duration = Duration::from_millis(300);
+const STOP_WORK: Duration = Duration::from_millis(700);
 /// How long a successor is left alone beyond four deltas: time for its disk.
 const HEAD_START: Duration = Duration::from_millis(100);
 /// Between two offers of a drained leader that found nobody ready.
