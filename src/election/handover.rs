@@ -250,7 +250,7 @@ impl Machine {
                 (Some(Some(why)), _) => why.as_str(),
                 (Some(None), _) => "no answer",
                 (None, Standing::Suspected(_) | Standing::Gone(_)) => "unreachable",
-                (None, _) if self.priority_of(now, id).drained => "drained or never to lead",
+                (None, _) if self.priority_of(now, id).drained => "drained, never to lead, or its work failed",
                 (None, _) if voter.set_mismatch => "another voter list",
                 (None, _) => "not asked",
             };
@@ -320,6 +320,7 @@ impl Machine {
         if blocks(cause) {
             self.blocked_until = now + params.hysteresis.block_after_step_down;
         }
+        self.setback.note(now, cause, params.election_timeout.min(params.lease));
         if takeover {
             self.takeovers.note(now, params.hysteresis.takeover_every);
         }

@@ -204,6 +204,7 @@ pub struct Machine {
     last_until: Instant,
     /// Gave the lead up on request, and ranks last until this.
     blocked_until: Instant,
+    setback: operator::Setback,
     failures: u32,
     /// Bucket of what the other voters say of their reach of this one.
     centrality: u8,
@@ -258,6 +259,7 @@ impl Machine {
             quiet_until: Instant::ZERO,
             last_until: Instant::ZERO,
             blocked_until: Instant::ZERO,
+            setback: operator::Setback::default(),
             failures: 0,
             centrality: 0,
             losses: VecDeque::new(),

@@ -66,6 +66,9 @@ impl Machine {
                 if now < self.unheard_until {
                     want(self.unheard_until, "campaign");
                 }
+                if now < self.setback.until {
+                    want(self.setback.until, "campaign");
+                }
                 if !self.stopping && core.genesis().is_none() && self.need(now).is_some() {
                     want(self.quiet_until, "campaign");
                 }

@@ -242,6 +242,29 @@ fn failed_work_gives_the_lead_to_a_ready_voter_and_up_where_there_is_none() {
     assert_eq!(lab.leader(), Some(id("a")), "it tries again, later");
 }
 
+/// Work that fails everywhere sent the lead round, a dozen times a second and for ever.
+#[test]
+fn where_the_work_fails_on_every_voter_the_lead_does_not_go_round_and_round() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let begun = lab.now;
+    let (first, mut gains) = (lab.term(), 0);
+    while lab.now.since(begun) < Duration::from_secs(600) {
+        if let Some(leader) = lab.leader() {
+            gains += 1;
+            lab.with(leader, |machine, now| machine.give_up(now, LossCause::WorkFailed));
+        }
+        lab.run(Duration::from_millis(10));
+    }
+    // Five voters, each every half a minute at last.
+    assert!((20..=200).contains(&gains), "{gains}");
+    assert!(lab.term() <= first + 2 * gains, "{first} {} {gains}", lab.term());
+    // An operator need not wait, and one success ends it.
+    lab.wait("nobody leads", |lab| lab.leader().is_none());
+    lab.with(id("c"), |machine, now| machine.resume(now, 7));
+    lab.wait("the resumed one", |lab| lab.leader() == Some(id("c")));
+    step_down(&mut lab, "c", 8);
+}
+
 #[test]
 fn a_stopping_leader_hands_over() {
     let mut lab = Lab::led(&FIVE, |_| {});

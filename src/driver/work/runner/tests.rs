@@ -206,13 +206,13 @@ fn changes_that_pile_up_are_left_out_oldest_first() {
 #[test]
 fn an_end_that_is_brought_forward_kills_a_deaf_command_and_an_interrupted_hook_in_time() {
     let hour = Duration::from_secs(3_600);
-    let deaf = "trap '' TERM; echo began; while :; do sleep 0.01; done";
+    let deaf = "trap 'echo asked' TERM; echo began; while :; do sleep 0.01; done";
     for (hook, command) in [(None, Some((deaf, Restart::Always))), (Some(deaf), None)] {
         let mut lab = Lab::new();
         lab.gain(1, hook, command);
         lab.wait_written("began");
         lab.end(1, Some("echo lost"), hour);
-        // It is ending by now, or about to.
+        lab.wait_written("asked");
         lab.ends.end_by.send_replace(Some(SystemClock.now() + Duration::from_millis(500)));
         assert_eq!(lab.report(), Report::Ended { term: 1 });
         lab.ends.end_by.send_replace(None);
