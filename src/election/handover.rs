@@ -250,7 +250,9 @@ impl Machine {
                 (Some(Some(why)), _) => why.as_str(),
                 (Some(None), _) => "no answer",
                 (None, Standing::Suspected(_) | Standing::Gone(_)) => "unreachable",
-                (None, _) if self.priority_of(now, id).drained => "drained, never to lead, or its work failed",
+                (None, _) if self.priority_of(now, id).drained => {
+                    "drained, never to lead, or its work failed"
+                }
                 (None, _) if voter.set_mismatch => "another voter list",
                 (None, _) => "not asked",
             };
