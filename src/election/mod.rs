@@ -105,8 +105,9 @@ pub enum Output {
     /// Tell people.
     Notify(Event),
     /// End the leader's work (hooks, the command), and say so with [`Machine::work_ended`]. Until
-    /// then, or until `by`, this node leads on; at `by` it stops leading whatever has become of the
-    /// work. `by` is never later than the end of the lease. The work may not outlast it.
+    /// then this node leads on, and releases nobody. After `by` it does not renew its lease any more, so it
+    /// leads no longer than that, whatever becomes of the work. `by` is never later than the end of
+    /// the lease.
     EndWork {
         /// The term whose work it is.
         term: u64,

@@ -46,6 +46,9 @@ impl Machine {
         }
         if let (Some((end, _)), Some(upkeep)) = (core.lease(), &self.upkeep) {
             want(end, "lease end");
+            if self.lets_lapse() {
+                return;
+            }
             want(upkeep.next_beat, "heartbeat");
             if !upkeep.silent.is_empty() {
                 want(upkeep.next_retry, "heartbeat retry");
