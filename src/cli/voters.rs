@@ -276,7 +276,7 @@ fn text(steps: &[Step], from: u32, folder: Option<&Path>) -> String {
         line(format!("   1. Copy {} to every node as its configuration.", file.display()));
         if !step.joins {
             line(format!(
-                "      If {} leads, stop it until another does, and start it again with its old file.",
+                "      On {} run `ringrift-p2p drain`: it hands the lead over if it has it.",
                 step.voter
             ));
         }
@@ -455,7 +455,7 @@ mod tests {
             "Version 2: d joins. 4 voters, quorum 3, 1 may be down.",
             "Copy out/voters-2.yaml to every node",
             "one after the other: c, b, d, a.",
-            "If c leads, stop it until another does",
+            "On c run `ringrift-p2p drain`",
             "\"voter_config_led\": 3",
         ] {
             assert!(said.contains(part), "{part} is not in\n{said}");

@@ -370,12 +370,6 @@ impl Machine {
         if self.leads(now) { None } else { self.follow.leader(now) }
     }
 
-    /// The last leader that this node heard of, however long ago.
-    #[must_use]
-    pub const fn last_leader(&self) -> Option<&Known> {
-        self.follow.last()
-    }
-
     /// Whether this node leads.
     #[must_use]
     pub fn leads(&self, now: Instant) -> bool {

@@ -158,3 +158,81 @@ fn a_silent_suspect_dies_after_the_peer_timeout_whatever_suspicion_says() {
         (Some(Health::Dead), Duration::from_millis(400))
     );
 }
+
+/// The numbers of the pings that go to an address now.
+fn asked(node: &mut Membership, at: core::net::SocketAddr) -> Vec<u32> {
+    let outputs = core::iter::from_fn(|| node.poll_output());
+    let number = |output| match output {
+        Output::Send { to, message: Message::Ping(ping), .. } if to == at => Some(ping.number),
+        _ => None,
+    };
+    outputs.filter_map(number).collect()
+}
+
+fn answer(number: u32) -> Message {
+    Message::Ack(Ack { number, digest: 0, beacon: None, updates: Vec::new() })
+}
+
+/// A second process of the first member's name, as a rumour has it.
+fn second_of_the_name() -> Update {
+    Update {
+        member: name(1),
+        address: address(77),
+        sequence: 2_000,
+        incarnation: 0,
+        state: MemberState::Alive,
+    }
+}
+
+#[test]
+fn a_rumour_of_a_second_process_displaces_nobody_who_is_heard() {
+    let mut node = lone_node();
+    let [boot, teller] = [1, 2].map(|nonce| Boot { sequence: 1_000, nonce });
+    let beginning = at_ms(1_000_000);
+    node.heard_from(beginning, address(1), name(1), boot);
+    node.heard_from(beginning, address(2), name(2), teller);
+    asked(&mut node, address(77));
+    let rumour = gossip(second_of_the_name());
+    node.handle_message(beginning + SECOND, address(2), name(2), teller, &rumour);
+    assert_eq!(node.member(name(1)).and_then(|member| member.nonce), Some(1));
+    assert_eq!(asked(&mut node, address(77)).len(), 1, "it is asked");
+    // When the first is silent, the news counts.
+    let later = beginning + SECOND * 4;
+    node.handle_message(later, address(2), name(2), teller, &rumour);
+    assert_eq!(node.member(name(1)).and_then(|member| member.sequence), Some(2_000));
+}
+
+#[test]
+fn whoever_speaks_from_its_seat_does_not_wait_for_a_second_process() {
+    let mut node = lone_node();
+    let [boot, teller] = [1, 2].map(|nonce| Boot { sequence: 1_000, nonce });
+    let beginning = at_ms(1_000_000);
+    node.heard_from(beginning, address(1), name(1), boot);
+    node.heard_from(beginning, address(2), name(2), teller);
+    let later = beginning + SECOND * 4;
+    let rumour = gossip(second_of_the_name());
+    node.handle_message(later, address(2), name(2), teller, &rumour);
+    assert_eq!(asked(&mut node, address(77)).len(), 1, "the second process is asked");
+    node.heard_from(later, address(1), name(1), boot);
+    let numbers = asked(&mut node, address(1));
+    assert_eq!(numbers.len(), 1, "the first is asked at once");
+    node.handle_message(later, address(1), name(1), boot, &answer(numbers[0]));
+    assert_eq!(node.member(name(1)).and_then(|member| member.nonce), Some(1));
+}
+
+#[test]
+fn the_late_answer_of_a_process_that_was_replaced_proves_nothing() {
+    let mut node = lone_node();
+    let [first, older, newer] =
+        [(1_000, 1), (900, 9), (2_000, 2)].map(|(sequence, nonce)| Boot { sequence, nonce });
+    let beginning = at_ms(1_000_000);
+    node.heard_from(beginning, address(1), name(1), first);
+    asked(&mut node, address(1));
+    node.heard_from(beginning, address(1), name(1), older);
+    let numbers = asked(&mut node, address(1));
+    assert_eq!(numbers.len(), 1, "a process of a lower sequence has to answer");
+    node.heard_from(beginning + Duration::from_millis(1), address(1), name(1), newer);
+    let late = beginning + Duration::from_millis(20);
+    node.handle_message(late, address(1), name(1), older, &answer(numbers[0]));
+    assert_eq!(node.member(name(1)).and_then(|member| member.nonce), Some(2));
+}

@@ -19,6 +19,8 @@
 //! 1. A member's address changes only after it answered a random number from the new one, and unless
 //!    that is configured, while the old one was silent for [`SILENCE`] intervals and to a ping. So one
 //!    forged datagram moves nobody.
+//!    An answer that comes when a process of a higher sequence has taken the name since the question
+//!    proves nothing: whoever gave it may be gone.
 //! 2. At most [`MAX_PROOFS`] are under way, one for each name.
 //! 3. No address is asked or used that means nothing here.
 
@@ -128,6 +130,15 @@ impl Membership {
         Standing::Unproven
     }
 
+    /// Whether a member was heard lately from where the configuration has it.
+    pub(super) fn speaks_from_its_seat(&self, now: Instant, member: &Member) -> bool {
+        let recent = self.params.probe_interval * SILENCE;
+        member.rooted
+            && member.health.is_reachable()
+            && member.address.is_some_and(|address| member.configured.contains(&address))
+            && member.heard_at_home.is_some_and(|heard| now.since(heard) < recent)
+    }
+
     /// A member that is accused or dead here and still sends is told, so that it can answer.
     fn tell_the_accused(&mut self, now: Instant, id: NodeId) {
         let spacing = self.params.probe_interval / 4;
@@ -159,6 +170,7 @@ impl Membership {
             member.superseded = member.superseded.max(member.sequence);
             member.sequence = Some(boot.sequence);
             member.nonce = Some(boot.nonce);
+            member.boot_since = now;
             member.rooted = member.configured.contains(&from);
             member.rival = None;
             member.incarnation = incarnation;
@@ -191,7 +203,14 @@ impl Membership {
         rumour: Option<Update>,
     ) -> bool {
         if let Some(proof) = self.proofs.get(&id) {
-            return proof.address == address;
+            let rightful = |address| {
+                self.table.get(id).is_some_and(|member| member.configured.contains(&address))
+            };
+            if proof.address == address || !rightful(address) || rightful(proof.address) {
+                return proof.address == address;
+            }
+            // Whoever speaks from where the configuration has the name does not wait for another.
+            self.proofs.remove(&id);
         }
         if let Some(why) = unusable(address, self.me.address) {
             self.refuse_address(id, address, why);
@@ -249,10 +268,12 @@ impl Membership {
         boot: Boot,
         number: u32,
     ) {
-        let proves = self.pings.get(number).is_some_and(|waiting| {
-            (waiting.purpose, waiting.member, waiting.to) == (Purpose::Address, sender, from)
+        let asked_at = self.pings.get(number).and_then(|waiting| {
+            let asked = (waiting.purpose, waiting.member, waiting.to);
+            (asked == (Purpose::Address, sender, from)).then_some(waiting.sent)
         });
-        if !proves || self.proofs.get(&sender).is_none_or(|proof| proof.address != from) {
+        let Some(asked_at) = asked_at else { return };
+        if self.proofs.get(&sender).is_none_or(|proof| proof.address != from) {
             return;
         }
         let Some(member) = self.table.get(sender) else {
@@ -260,6 +281,11 @@ impl Membership {
             return;
         };
         let same_boot = member.is_boot(boot);
+        let lower = member.sequence.max(member.superseded) > Some(boot.sequence);
+        if !same_boot && lower && member.boot_since > asked_at {
+            // The late word of a process that has been replaced since it was asked.
+            return;
+        }
         let (home, reachable) = (member.address, member.health.is_reachable());
         let home_heard = member.heard_at_home.filter(|_| reachable);
         let rightful = member.configured.contains(&from) && (same_boot || !member.rooted);

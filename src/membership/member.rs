@@ -193,6 +193,8 @@ pub struct Member {
     refuted: Option<(Instant, Refutation)>,
     /// Who had made that accusation.
     refuted_accusers: Vec<NodeId>,
+    /// When its boot was first heard of.
+    pub(super) boot_since: Instant,
     /// The highest sequence that first-hand evidence has shown to be gone.
     pub(super) superseded: Option<u64>,
     /// The last sign of life: a datagram of its own, an answer through others, a refutation.
@@ -236,6 +238,7 @@ impl Member {
             refused: None,
             rival: None,
             heard_at_home: None,
+            boot_since: now,
             superseded: None,
             returns: Returns::default(),
             refuted: None,

@@ -11,6 +11,8 @@
 //!    it is no rumour and counts nowhere, so whoever has been driven there is judged by everybody's
 //!    own pings alone.
 //! 3. A rumour about an unknown name brings nobody into the table before that name has answered.
+//! 4. A rumour about another process elsewhere changes nothing while the known one is heard from where
+//!    the configuration has it.
 //! 4. Whoever is dead here is not believed about the living: a node that hears nobody accuses
 //!    everybody.
 
@@ -146,6 +148,14 @@ impl Membership {
     fn on_news(&mut self, now: Instant, update: &Update) {
         let id = update.member;
         let Some(before) = self.table.get(id).cloned() else { return };
+        if before.sequence != Some(update.sequence)
+            && before.address != Some(update.address)
+            && self.speaks_from_its_seat(now, &before)
+        {
+            // Perhaps a second process of that name: it is asked, and displaces nobody who is heard.
+            self.on_new_address(now, &before, update);
+            return;
+        }
         let answered = matches!(update.state, MemberState::Alive | MemberState::Suspect { .. });
         if before.health == Health::Dead
             && before.sequence == Some(update.sequence)
@@ -201,6 +211,7 @@ impl Membership {
             if member.sequence != Some(update.sequence) {
                 member.sequence = Some(update.sequence);
                 member.nonce = None;
+                member.boot_since = now;
                 // Where the process before it has spoken from says nothing of this one.
                 member.rooted = false;
             }

@@ -327,12 +327,6 @@ impl Status {
         self.members.binary_search_by(|member| member.id.cmp(&id)).ok().map(|at| &self.members[at])
     }
 
-    /// Whether this node is a configured voter.
-    #[must_use]
-    pub fn is_voter(&self) -> bool {
-        self.voters.iter().any(|voter| voter.is_self)
-    }
-
     /// Reachable voters, self included.
     #[must_use]
     pub fn voters_alive(&self) -> usize {

@@ -11,7 +11,7 @@ fn counterexample(setup: Setup) {
     let Some((invariant, steps)) = found.broken else {
         panic!("{mutation:?} survives all {} states", found.states);
     };
-    let (count, took) = (steps.len(), began.elapsed());
+    let (count, took) = (found.depth, began.elapsed());
     println!(
         "{mutation:?} breaks {invariant} in {count} steps, {} states, {took:?}:",
         found.states
@@ -53,7 +53,8 @@ fn slow_answers(setup: Setup) -> Setup {
     Setup { slow_answers: true, ..setup }
 }
 
-/// Five voters, of whom two stand.
+/// Five voters, of whom two stand. States that differ in names alone are one, so the steps that lead to
+/// the counterexample are not kept.
 fn five(setup: Setup) -> Setup {
     let five = Setup::new(5, 2, 2).standing(&[0, 1]);
     Setup { late: false, crashes: 1, restarts: setup.restarts, wipes: setup.wipes, ..five }
@@ -70,8 +71,10 @@ fn mutation_abstention_for_the_own_lease_alone() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_abstaining_voter_that_acknowledges_lower_terms() {
-    counterexample(five(reboot()).breaking(Mutation::AbstainerAcknowledgesLower));
+    let broken = five(reboot()).breaking(Mutation::AbstainerAcknowledgesLower);
+    counterexample(Setup { symmetric: true, ..broken });
 }
 
 #[test]
@@ -100,6 +103,7 @@ fn mutation_release_without_a_term() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_release_after_a_failed_reelection() {
     counterexample(three_terms().breaking(Mutation::ReleaseAfterFailedReelection));
 }
@@ -157,21 +161,26 @@ fn mutation_heartbeat_accepted_over_another_promise() {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_wiped_voter_that_acknowledges() {
-    counterexample(five(wiped()).breaking(Mutation::WipedAcknowledges));
+    let broken = five(wiped()).breaking(Mutation::WipedAcknowledges);
+    counterexample(Setup { symmetric: true, ..broken });
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_wiped_voter_asks_before_it_has_waited() {
     counterexample(Setup { late: false, ..wiped() }.breaking(Mutation::WipedAsksEarly));
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_wiped_voter_votes_in_the_adopted_term() {
     counterexample(Setup { terms: 1, ..wiped() }.breaking(Mutation::WipedVotesInAdopted));
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "slow without optimisation")]
 fn mutation_wiped_voter_takes_no_floor() {
     counterexample(Setup { terms: 1, ..wiped() }.breaking(Mutation::WipedNoFloor));
 }

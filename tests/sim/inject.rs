@@ -142,6 +142,7 @@ impl World {
         }
         self.note(host, || format!("starts: boot {boot:x?}, local {local}, {restored:?}"));
         self.boots[host] = Some(boot);
+        self.ran[host].insert(boot.nonce);
         self.leading[host] = None;
         self.hosts[host].process = Some(Process {
             node: Node::new(params, restored, local),
@@ -165,7 +166,9 @@ impl World {
 
     /// Ends a process at once; what it was doing is left as it is.
     pub(crate) fn crash(&mut self, host: usize, ending: Ending) {
-        if self.hosts[host].process.take().is_some() {
+        if let Some(process) = self.hosts[host].process.take() {
+            let name = self.hosts[host].id;
+            self.checkers.returns.ended(self.now, name, process.boot.sequence);
             self.note(host, || format!("ends: {ending:?}"));
         }
         self.checkers.leases.ended(self.now, host);
@@ -436,7 +439,8 @@ impl World {
         let ready = liveness::ready_bound(&self.options, one_way);
         self.checkers.liveness = Some(Liveness::new(self.now, ready, bound));
         let bound = agreement::bound(&self.options, one_way);
-        self.checkers.agreement = Some(Agreement::new(self.now, bound));
+        let unnamed = agreement::unnamed(&self.options, one_way);
+        self.checkers.agreement = Some(Agreement::new(self.now, bound, unnamed));
         self.timeline.note(self.now, "!!", || format!("heals {healed:?}, others: style {style}"));
         for host in 0..self.hosts.len() {
             if let Some(process) = &mut self.hosts[host].process {

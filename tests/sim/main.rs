@@ -30,13 +30,13 @@ mod voters;
 mod watch;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use liar::Lie;
-use run::{Report, Worst, run_seed, run_without, shrink};
+use run::{Report, Shrunk, Worst, run_seed, run_without, shrink};
 use sometimes::{Hits, PATHS};
 
 /// Seeds of a sweep when nobody says otherwise.
@@ -63,12 +63,13 @@ fn number(name: &str) -> Option<u64> {
 fn tell(seed: u64) -> Report {
     let whole = run_seed(seed, Lie::None, false);
     println!("{:#?}", whole.options);
-    let without = match &whole.violation {
+    let shrunk = match &whole.violation {
         Some(violation) => shrink(seed, violation.rule),
-        None => BTreeSet::new(),
+        None => Shrunk::whole(whole.options),
     };
-    println!("{} of {} faults left out", without.len(), whole.faults);
-    let report = run_without(whole.options, Lie::None, true, &without);
+    println!("{} of {} faults left out", shrunk.without.len(), whole.faults);
+    println!("made quieter: {:?}", shrunk.quieter);
+    let report = run_without(shrunk.options, Lie::None, true, &shrunk.without);
     for line in &report.timeline {
         println!("{line}");
     }

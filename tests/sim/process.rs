@@ -43,10 +43,9 @@ impl World {
     }
 
     /// What a process takes in that lets it stand; it counts when it came from a process that a host
-    /// really runs.
+    /// runs or ran.
     fn hears(&mut self, host: usize, from: Option<usize>, envelope: &Envelope) {
-        let real =
-            |from: &usize| !self.forging && self.boots.get(*from) == Some(&Some(envelope.boot));
+        let real = |from: &usize| !self.forging && self.ran[*from].contains(&envelope.boot.nonce);
         let Some(from) = from.filter(real) else { return };
         let minority = &mut self.checkers.minority;
         match &envelope.message {
@@ -198,7 +197,9 @@ impl World {
         if matches!(&message, Message::Release(m) if m.dead) {
             self.hits.hit(Path::ReleasedByNextProcess);
         }
-        if let Some(text) = describe(&message) {
+        if self.timeline.is_kept()
+            && let Some(text) = describe(&message)
+        {
             let receiver = self.hosts[to].id;
             self.note(from, || format!("-> {receiver} {text}"));
         }

@@ -1,5 +1,6 @@
 //! One run: faults until a moment, then a healed quorum that must find a leader.
 
+use core::time::Duration;
 use std::collections::BTreeSet;
 
 use crate::checkers::Violation;
@@ -56,22 +57,64 @@ pub(crate) fn run(options: Options, lie: Lie, keep_timeline: bool) -> Report {
     run_without(options, lie, keep_timeline, &BTreeSet::new())
 }
 
-/// The faults that a seed's violation can do without, by their place in the schedule.
-pub(crate) fn shrink(seed: u64, rule: &str) -> BTreeSet<usize> {
-    let options = Options::draw(seed);
-    let mut without = BTreeSet::new();
-    let fails = |without: &BTreeSet<usize>| {
+/// How long a failed seed is made smaller at most.
+const SHRINKING: Duration = Duration::from_secs(60);
+
+/// A failed run with as little in it as its violation takes.
+pub(crate) struct Shrunk {
+    /// The choices, some of them made quieter.
+    pub(crate) options: Options,
+    /// The faults that are left out, by their place in the schedule.
+    pub(crate) without: BTreeSet<usize>,
+    /// The choices that were made quieter.
+    pub(crate) quieter: Vec<&'static str>,
+}
+
+impl Shrunk {
+    /// Nothing is left out.
+    pub(crate) const fn whole(options: Options) -> Self {
+        Self { options, without: BTreeSet::new(), quieter: Vec::new() }
+    }
+}
+
+/// What may be made quieter in a run, by name.
+const QUIETER: [(&str, fn(&mut Options)); 9] = [
+    ("nothing is lost", |options| options.quality.loss = 0),
+    ("nothing arrives twice", |options| options.quality.duplicate = 0),
+    ("nothing is damaged", |options| options.quality.corrupt = 0),
+    ("nothing is far too late", |options| options.quality.late = 0),
+    ("writes are not put together", |options| options.coalesce = false),
+    ("disks are fast", |options| options.fsync_max = MS),
+    ("loops are not late", |options| options.loop_lag = MS / 10),
+    ("wall clocks agree", |options| options.wall_spread_s = 0),
+    ("clocks run alike", |options| options.drift_ppm = 100),
+];
+
+/// Leaves out of a failed seed what its violation can do without: faults one by one, from the last, and
+/// then what else is rough.
+pub(crate) fn shrink(seed: u64, rule: &str) -> Shrunk {
+    let began = std::time::Instant::now();
+    let mut shrunk = Shrunk::whole(Options::draw(seed));
+    let fails = |options: &Options, without: &BTreeSet<usize>| {
         let report = run_without(options.clone(), Lie::None, false, without);
         report.violation.is_some_and(|violation| violation.rule == rule)
     };
     let faults = run_seed(seed, Lie::None, false).faults;
-    for fault in (0..faults).rev() {
-        without.insert(fault);
-        if !fails(&without) {
-            without.remove(&fault);
+    for fault in (0..faults).rev().take_while(|_| began.elapsed() < SHRINKING) {
+        shrunk.without.insert(fault);
+        if !fails(&shrunk.options, &shrunk.without) {
+            shrunk.without.remove(&fault);
         }
     }
-    without
+    for (name, quiet) in QUIETER.iter().take_while(|_| began.elapsed() < SHRINKING) {
+        let mut options = shrunk.options.clone();
+        quiet(&mut options);
+        if fails(&options, &shrunk.without) {
+            shrunk.options = options;
+            shrunk.quieter.push(name);
+        }
+    }
+    shrunk
 }
 
 /// Runs with these choices and without some of the faults.

@@ -4,12 +4,14 @@
 
 use core::ops::{Deref, DerefMut};
 use ringrift_p2p::election::VoterSet;
-use ringrift_p2p::node::Command;
+use ringrift_p2p::node::status::Health;
+use ringrift_p2p::node::{Command, Input};
+use ringrift_wire::{Envelope, Gossip, MemberState, Message, Update};
 
-use crate::host::Ending;
+use crate::host::{Ending, address};
 use crate::liar::Lie;
 use crate::network::Shape;
-use crate::options::{MS, Nanos, Options};
+use crate::options::{MS, Nanos, Options, SECOND};
 use crate::sometimes::Path;
 use crate::world::{What, World};
 
@@ -361,4 +363,49 @@ fn a_voter_whose_store_fails_does_not_lead() {
     }
     scene.wait(4 * LEASE, "the next best leads", |world| world.leader() == Some(1));
     scene.hold(10 * LEASE, "it goes on", |world| world.leader() == Some(1));
+}
+
+#[test]
+fn a_reaped_member_does_not_come_back_by_old_gossip() {
+    let minutes = 60 * SECOND;
+    let options = Options {
+        observers: 1,
+        open: true,
+        heartbeat: 2 * minutes,
+        lease: 8 * minutes,
+        election_timeout: 8 * minutes,
+        probe: 5 * minutes,
+        silence: 10 * minutes,
+        ..Options::quiet(3)
+    };
+    let mut scene = Scene::started(options);
+    let name = scene.hosts[3].id;
+    let known = |world: &World, host: usize| {
+        let state = &world.hosts[host];
+        let process = state.process.as_ref()?;
+        process.node.status(state.clock.local(world.now)).member(name).map(|member| member.health)
+    };
+    scene.0.run_for(60 * minutes);
+    assert!((0..3).all(|voter| known(&scene, voter) == Some(Health::Alive)));
+    let boot = scene.boots[3].expect("a process that runs");
+    scene.crash(3, Ending::Killed);
+    // Forgotten a day later, at the next of the looks that come every sixty rounds.
+    scene.0.run_for(31 * 60 * minutes);
+    assert!((0..3).all(|voter| known(&scene, voter).is_none()), "it is not forgotten");
+    let old = Update {
+        member: name,
+        address: address(3),
+        sequence: boot.sequence,
+        incarnation: 7,
+        state: MemberState::Alive,
+    };
+    let gossip = Message::Gossip(Gossip { beacon: None, updates: vec![old] });
+    let teller = scene.boots[1].expect("a process that runs");
+    let envelope = Envelope { sender: scene.hosts[1].id, boot: teller, message: gossip };
+    for _ in 0..10 {
+        scene.feed(0, Input::Datagram { from: address(1), envelope: envelope.clone() });
+        scene.0.run_for(5 * minutes);
+        assert_eq!(scene.violation, None);
+        assert!((0..3).all(|voter| known(&scene, voter).is_none()), "it is back");
+    }
 }

@@ -25,6 +25,11 @@ impl Timeline {
         }
     }
 
+    /// Whether anybody is going to read it.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.keep
+    }
+
     /// The lines so far.
     pub(crate) fn lines(&self) -> &[String] {
         &self.lines

@@ -173,12 +173,18 @@ impl World {
                 }
             }
         }
-        if let Some((leader, _)) = self.checkers.leases.leader(self.now)
-            && healed.contains(&leader)
-            && status.leader_at(local) != Some(self.hosts[leader].id)
+        let leader = self.checkers.leases.leader(self.now).map(|(leader, _)| leader);
+        let leader = leader.filter(|leader| healed.contains(leader)).map(|it| self.hosts[it].id);
+        let said = status.leader_at(local);
+        if let (Some(leader), Some(said)) = (leader, said)
+            && leader != said
         {
-            let said = status.leader_at(local);
-            differs = Some(format!("names {said:?}, and {} leads", self.hosts[leader].id));
+            differs = Some(format!("names {said}, and {leader} leads"));
+        }
+        if let Some(agreement) = &mut self.checkers.agreement {
+            let rightly = leader.is_none() || said.is_some();
+            let result = agreement.names(self.now, host, rightly);
+            self.check(result);
         }
         let Some(what) = differs else { return };
         if let Some(agreement) = &mut self.checkers.agreement {

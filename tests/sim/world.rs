@@ -6,7 +6,7 @@
 use ringrift_p2p::node::Input;
 use ringrift_p2p::rng::Rng;
 use ringrift_wire::{Boot, Envelope, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkers::cover::Bound;
 use crate::checkers::leases::Held;
@@ -48,6 +48,8 @@ pub(crate) struct World {
     heap: BTreeMap<(Nanos, u64), What>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) boots: Vec<Option<Boot>>,
+    /// The nonces of all processes that each host has run.
+    pub(crate) ran: Vec<BTreeSet<u64>>,
     pub(crate) network: Network,
     /// Some datagrams of the past, to arrive again.
     pub(crate) past: Vec<(usize, usize, Box<Envelope>)>,
@@ -97,6 +99,7 @@ impl World {
             heap: BTreeMap::new(),
             hosts,
             boots: vec![None; count],
+            ran: vec![BTreeSet::new(); count],
             past: Vec::new(),
             liar,
             checkers,
@@ -230,7 +233,9 @@ impl World {
             self.damage(&envelope);
             return;
         }
-        if let Some(text) = describe(&envelope.message) {
+        if self.timeline.is_kept()
+            && let Some(text) = describe(&envelope.message)
+        {
             let sender = envelope.sender;
             self.note(to, || format!("<- {sender} {text}"));
         }

@@ -2,10 +2,13 @@
 //!
 //! 1. Within a stated time every healed host has every other healed host for reachable, under the boot
 //!    that it really runs; from then on it stays so.
-//! 2. From then on every healed host names the leader that leads.
+//! 2. From then on no healed host names another leader than the one that leads, and none is without a
+//!    leader for long: a voter hears its heartbeats, an observer asks while what it knows grows old.
 //!
 //! A member that came and went several times is let in later, after up to 128 probe intervals: while it
 //! is held off it is not missed.
+
+use std::collections::BTreeMap;
 
 use super::Violation;
 use crate::options::{MS, Nanos, Options};
@@ -21,18 +24,49 @@ pub(crate) fn bound(options: &Options, one_way: Nanos) -> Nanos {
     (calls * (probe + round_trip)).max(12 * probe) + 2 * options.leases().1
 }
 
+/// For how long a host may name no leader while there is one: what it knows ends with a lease, and it
+/// asks two voters each probe interval.
+pub(crate) fn unnamed(options: &Options, one_way: Nanos) -> Nanos {
+    let round_trip = 2 * (one_way + options.loop_lag);
+    2 * options.leases().1 + 8 * (options.probe.max(10 * MS) + round_trip)
+}
+
 /// The checker.
 #[derive(Clone, Debug)]
 pub(crate) struct Agreement {
     began: Nanos,
     bound: Nanos,
     worst: Nanos,
+    /// For how long a host may name no leader while there is one.
+    unnamed: Nanos,
+    /// When each host last named the leader, or there was none.
+    named: BTreeMap<usize, Nanos>,
 }
 
 impl Agreement {
     /// The hosts are healed now.
-    pub(crate) const fn new(now: Nanos, bound: Nanos) -> Self {
-        Self { began: now, bound, worst: 0 }
+    pub(crate) const fn new(now: Nanos, bound: Nanos, unnamed: Nanos) -> Self {
+        Self { began: now, bound, worst: 0, unnamed, named: BTreeMap::new() }
+    }
+
+    /// The process of a healed host says who leads: rightly, or that it knows of nobody.
+    pub(crate) fn names(
+        &mut self,
+        now: Nanos,
+        host: usize,
+        rightly: bool,
+    ) -> Result<(), Violation> {
+        let since = self.named.entry(host).or_insert(now);
+        if rightly {
+            *since = now;
+        }
+        let since = (*since).max(self.due());
+        if now <= since.saturating_add(self.unnamed) {
+            return Ok(());
+        }
+        let what =
+            format!("host {host} has named no leader for {} ns, and there is one", now - since);
+        Err(Violation { at: now, rule: "agreement", what })
     }
 
     /// From when on everybody must agree.
