@@ -398,7 +398,8 @@ impl Machine {
         let (term, cause, set) = (handover.term, handover.cause, self.setup.set.tag());
         match &mut handover.stage {
             Stage::Offering { .. } | Stage::Ending { .. } | Stage::Overdue { .. }
-                if leading.is_none() => {
+                if leading.is_none() =>
+            {
                 self.handover_ended(term, cause, None, HandoverOutcome::LeaseExpired);
                 let leader = self.follow.leader(now).map(|known| known.id);
                 self.answer(Reply::NotLeader { leader });
