@@ -851,7 +851,8 @@ impl Account {
             // It may look for a successor, for as long as it is woken when it wants to be.
             let late = self.node.poll_timeout().is_some_and(|deadline| deadline.at <= self.now);
             let searches = self.now.since(stopped_at) < Duration::from_millis(500);
-            let soon = searches || self.now < self.work_by;
+            // Work that does not end in time lets the lease run out, unrenewed.
+            let soon = searches || self.now < self.work_by + LEASE;
             assert!(soon || late, "it leads after its stop");
         }
         let status = self.node.status(self.now);

@@ -160,7 +160,9 @@ fn refusal(at: &str, code: StatusCode, said: &Value) -> Failure {
         }
         _ => format!("{word}: {error}"),
     };
-    Failure::new(Exit::Refused, message)
+    // A node that has not answered may still do it: nothing was refused.
+    let exit = if word == "TIMEOUT" { Exit::Unavailable } else { Exit::Refused };
+    Failure::new(exit, message)
 }
 
 /// What a node that accepted has done, in a sentence.
@@ -224,6 +226,9 @@ mod tests {
         let failure = refusal("x", StatusCode::CONFLICT, &said);
         assert_eq!(failure.exit, Exit::Refused);
         assert!(failure.message.contains("--url http://10.0.0.1:8770"), "{failure}");
+        let late = json!({"error_code": "TIMEOUT", "error": "no answer in time"});
+        let failure = refusal("x", StatusCode::SERVICE_UNAVAILABLE, &late);
+        assert_eq!(failure.exit, Exit::Unavailable, "it may have changed something");
         let stranger = json!({"error": "unauthorized"});
         let failure = refusal("x:1", StatusCode::UNAUTHORIZED, &stranger);
         assert!(failure.message.contains(TOKEN_VARIABLE), "{failure}");

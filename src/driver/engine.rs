@@ -5,7 +5,8 @@
 //!
 //! 1. Outputs are drained after every input and carried out in their order.
 //! 2. A batch of outputs that changes who leads is preceded by its status: no RELEASE leaves while
-//!    `GET /leader` still answers 200.
+//!    `GET /leader` still answers 200. So is one with a reply: whoever was told that something is done
+//!    sees it when asking again.
 //! 3. Other changes are seen within [`PUBLISH_EVERY`], or 50 times what taking a status costs if that
 //!    is longer, but in time for a renewed lease to be seen before the last one seen ends; the last
 //!    change is always seen. One status that took long, because the process was stopped or starved
@@ -60,6 +61,9 @@ pub const MAX_COMMANDS: usize = 256;
 
 /// How long a stopping node waits for its disk before it ends without it.
 pub const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// The most that it waits when the work of a leader has to end first: longer than that is given.
+pub const LONGEST_STOP: Duration = Duration::from_millis(950);
 
 /// The protocol, as the driver sees it.
 pub trait Machine {
@@ -336,7 +340,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
 
     /// How long stopping may take: the work of a leader ends first.
     fn stop_grace(&self) -> Duration {
-        STOP_GRACE + self.work.as_ref().map_or(Duration::ZERO, Work::grace)
+        let grace = self.work.as_ref().map_or(Duration::ZERO, Work::grace);
+        (STOP_GRACE + grace).min(LONGEST_STOP)
     }
 
     /// Why there is no going on, if that is so.
@@ -357,7 +362,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         self.machine.handle_input(now, input);
         let outputs: Vec<Output> = core::iter::from_fn(|| self.machine.poll_output()).collect();
         self.dirty = true;
-        if outputs.iter().any(changes_leadership) {
+        if outputs.iter().any(|it| changes_leadership(it) || matches!(it, Output::Reply { .. })) {
             let told = |it: &&Output| matches!(it, Output::Notify(event) if is_told(event));
             self.publish(now, outputs.iter().filter(told).count() as u64);
         }

@@ -10,7 +10,8 @@
 //!    leading has to end anyway (a trigger, a stop, failed work) does it end without a successor.
 //! 2. The work of the leader is told to end before the term is released, and is given no longer than
 //!    its lease.
-//! 3. A leader that has told its work to end releases the term, whatever happens.
+//! 3. A leader that has told its work to end leads no longer than its lease, whatever happens. Until the work has
+//!    ended it releases nobody; past the time for it, it does not renew the lease either.
 
 use ::core::time::Duration;
 use ringrift_wire::{Go, Message, NodeId, Offer, Ready, Unready};
@@ -27,7 +28,7 @@ const MAX_SEARCH: Duration = Duration::from_secs(4);
 /// How long a stopping leader looks for a successor, and how long its work may then take to end.
 const STOP_SEARCH: Duration = Duration::from_millis(100);
 /// The longest time in which a stopping leader's work ends.
-const STOP_WORK: Duration = Duration::from_millis(300);
+const STOP_WORK: Duration = Duration::from_millis(700);
 /// How long a successor is left alone beyond four deltas: time for its disk.
 const HEAD_START: Duration = Duration::from_millis(100);
 /// Between two offers of a drained leader that found nobody ready.
@@ -84,6 +85,8 @@ enum Stage {
     Offering { to: NodeId, number: u64, gap: Duration, next_at: Instant, until: Instant },
     /// The work of the leader is ending.
     Ending { to: Option<NodeId>, by: Instant },
+    /// The time for that is over, and it has not ended.
+    Overdue { to: Option<NodeId> },
     /// The term is released: the successor is waited for, and told again.
     Handed { to: Option<NodeId>, gap: Duration, next_at: Instant, until: Instant },
 }
@@ -99,12 +102,14 @@ impl Handover {
                 }
             }
             Stage::Ending { by, .. } => by,
+            // The lease ends of its own accord.
+            Stage::Overdue { .. } => Instant::NEVER,
         }
     }
 
     /// Whether the lead will end, whatever is said from now on.
     const fn is_ending(&self) -> bool {
-        matches!(self.stage, Stage::Ending { .. })
+        matches!(self.stage, Stage::Ending { .. } | Stage::Overdue { .. })
     }
 }
 
@@ -144,6 +149,11 @@ impl Machine {
         self.handover.as_ref().is_some_and(|it| !matches!(it.stage, Stage::Handed { .. }))
     }
 
+    /// Whether the lease is no longer renewed: the work was to have ended, and has not.
+    pub(super) fn lets_lapse(&self) -> bool {
+        self.handover.as_ref().is_some_and(|it| matches!(it.stage, Stage::Overdue { .. }))
+    }
+
     /// Starts to look for a successor; only `named` is asked where there is one. Harmless on a node that
     /// does not lead.
     pub(super) fn hand_over(
@@ -156,7 +166,8 @@ impl Machine {
         let Some(term) = self.core.as_ref().and_then(Core::leading_term) else { return };
         let search = if cause == LossCause::Stopped { STOP_SEARCH } else { MAX_SEARCH };
         if let Some(before) = &mut self.handover {
-            if let Stage::Ending { by, .. } = &mut before.stage {
+            if before.is_ending() {
+                let Stage::Ending { by, .. } = &mut before.stage else { return };
                 *by = if cause == LossCause::Stopped { (*by).min(now + STOP_WORK) } else { *by };
                 return;
             }
@@ -250,7 +261,9 @@ impl Machine {
                 (Some(Some(why)), _) => why.as_str(),
                 (Some(None), _) => "no answer",
                 (None, Standing::Suspected(_) | Standing::Gone(_)) => "unreachable",
-                (None, _) if self.priority_of(now, id).drained => "drained or never to lead",
+                (None, _) if self.priority_of(now, id).drained => {
+                    "drained, never to lead, or its work failed"
+                }
                 (None, _) if voter.set_mismatch => "another voter list",
                 (None, _) => "not asked",
             };
@@ -307,7 +320,7 @@ impl Machine {
     /// Releases the term, and tells who stands next.
     fn let_go(&mut self, now: Instant) {
         let Some(handover) = &self.handover else { return };
-        let Stage::Ending { to, .. } = handover.stage else { return };
+        let (Stage::Ending { to, .. } | Stage::Overdue { to }) = handover.stage else { return };
         let cause = handover.cause;
         let Some(term) = self.core.as_mut().and_then(Core::resign) else { return };
         let takeover = cause == LossCause::TakenOver;
@@ -320,6 +333,7 @@ impl Machine {
         if blocks(cause) {
             self.blocked_until = now + params.hysteresis.block_after_step_down;
         }
+        self.setback.note(now, cause, params.election_timeout.min(params.lease));
         if takeover {
             self.takeovers.note(now, params.hysteresis.takeover_every);
         }
@@ -383,7 +397,9 @@ impl Machine {
         };
         let (term, cause, set) = (handover.term, handover.cause, self.setup.set.tag());
         match &mut handover.stage {
-            Stage::Offering { .. } | Stage::Ending { .. } if leading.is_none() => {
+            Stage::Offering { .. } | Stage::Ending { .. } | Stage::Overdue { .. }
+                if leading.is_none() =>
+            {
                 self.handover_ended(term, cause, None, HandoverOutcome::LeaseExpired);
                 let leader = self.follow.leader(now).map(|known| known.id);
                 self.answer(Reply::NotLeader { leader });
@@ -405,11 +421,12 @@ impl Machine {
                     self.send(to, Message::Offer(Offer { set, number, term }));
                 }
             }
-            Stage::Ending { by, .. } => {
+            Stage::Ending { to, by } => {
                 if now >= *by {
-                    self.let_go(now);
+                    handover.stage = Stage::Overdue { to: *to };
                 }
             }
+            Stage::Overdue { .. } => {}
             Stage::Handed { to, gap, next_at, until } => {
                 let known = self.follow.leader(now).filter(|known| known.term > term);
                 let led = known.map(|known| (known.id, known.term));

@@ -105,8 +105,9 @@ pub enum Output {
     /// Tell people.
     Notify(Event),
     /// End the leader's work (hooks, the command), and say so with [`Machine::work_ended`]. Until
-    /// then, or until `by`, this node leads on; at `by` it stops leading whatever has become of the
-    /// work. `by` is never later than the end of the lease. The work may not outlast it.
+    /// then this node leads on, and releases nobody. After `by` it does not renew its lease any more, so it
+    /// leads no longer than that, whatever becomes of the work. `by` is never later than the end of
+    /// the lease.
     EndWork {
         /// The term whose work it is.
         term: u64,
@@ -204,6 +205,7 @@ pub struct Machine {
     last_until: Instant,
     /// Gave the lead up on request, and ranks last until this.
     blocked_until: Instant,
+    setback: operator::Setback,
     failures: u32,
     /// Bucket of what the other voters say of their reach of this one.
     centrality: u8,
@@ -258,6 +260,7 @@ impl Machine {
             quiet_until: Instant::ZERO,
             last_until: Instant::ZERO,
             blocked_until: Instant::ZERO,
+            setback: operator::Setback::default(),
             failures: 0,
             centrality: 0,
             losses: VecDeque::new(),

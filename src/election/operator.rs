@@ -2,7 +2,10 @@
 //!
 //! 1. Nothing is said to be done before it is: a drain is answered once it is on stable storage, a
 //!    handover once another voter leads.
+//! 2. A voter on which the work of the leader has failed does not lead for a while, twice as long each time in a
+//!    row: where it fails on every voter, the lead does not go round and round.
 
+use ::core::time::Duration;
 use ringrift_wire::NodeId;
 
 use super::{LossCause, Machine, Output, Reply};
@@ -13,6 +16,30 @@ use crate::time::Instant;
 pub(super) struct Draining {
     number: u64,
     drained: bool,
+}
+
+/// The longest time for which a voter does not lead because its work failed.
+const LONGEST_SETBACK: Duration = Duration::from_secs(30);
+
+/// What failed work has led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Setback {
+    /// This voter does not lead before this; like a drained one.
+    pub(super) until: Instant,
+    in_a_row: u32,
+}
+
+impl Setback {
+    /// Leading has ended for that reason; `pause` is the first one.
+    pub(super) fn note(&mut self, now: Instant, cause: LossCause, pause: Duration) {
+        if cause != LossCause::WorkFailed {
+            self.in_a_row = 0;
+            return;
+        }
+        let doubled = 1_u32.checked_shl(self.in_a_row).unwrap_or(u32::MAX);
+        self.until = now + pause.saturating_mul(doubled).min(LONGEST_SETBACK.max(pause));
+        self.in_a_row = self.in_a_row.saturating_add(1).min(16);
+    }
 }
 
 const OBSERVER: &str = "this node is an observer; ask a voter";
@@ -103,6 +130,7 @@ impl Machine {
                     self.abandon(now, "yielded");
                 } else {
                     self.blocked_until = Instant::ZERO;
+                    self.setback = Setback::default();
                 }
                 self.drain_core();
             }
@@ -135,10 +163,16 @@ impl Machine {
     }
 
     /// The leader's work failed, or was ended early: the lead is given up, to a voter that is ready if
-    /// there is one. Harmless on a node that does not lead.
+    /// there is one. Harmless on a node that does not lead. A voter whose work failed counts as drained for a while.
     pub fn give_up(&mut self, now: Instant, cause: LossCause) {
         self.expire(now);
         self.hand_over(now, cause, None, None);
         self.settle(now);
+    }
+
+    /// When this voter may lead again whose work has failed.
+    #[must_use]
+    pub fn set_back_until(&self) -> Instant {
+        self.setback.until
     }
 }

@@ -49,7 +49,7 @@ impl Machine {
         let young = now.since(self.started_at) < YOUNG;
         let drained = self.core.as_ref().is_some_and(|core| core.record().drained);
         Priority {
-            drained: drained || place.is_some_and(|place| place.never),
+            drained: drained || place.is_some_and(|place| place.never) || now < self.setback.until,
             last: now < self.last_until.max(self.blocked_until),
             stability: bucket + u8::from(young),
             centrality: self.centrality,

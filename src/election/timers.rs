@@ -46,6 +46,9 @@ impl Machine {
         }
         if let (Some((end, _)), Some(upkeep)) = (core.lease(), &self.upkeep) {
             want(end, "lease end");
+            if self.lets_lapse() {
+                return;
+            }
             want(upkeep.next_beat, "heartbeat");
             if !upkeep.silent.is_empty() {
                 want(upkeep.next_retry, "heartbeat retry");
@@ -65,6 +68,9 @@ impl Machine {
             None => {
                 if now < self.unheard_until {
                     want(self.unheard_until, "campaign");
+                }
+                if now < self.setback.until {
+                    want(self.setback.until, "campaign");
                 }
                 if !self.stopping && core.genesis().is_none() && self.need(now).is_some() {
                     want(self.quiet_until, "campaign");

@@ -17,6 +17,9 @@ impl Machine {
             self.upkeep = None;
             return;
         };
+        if self.lets_lapse() {
+            return;
+        }
         match &self.upkeep {
             None => self.gained(now, term),
             Some(_) => self.raise(now, term),

@@ -128,8 +128,8 @@ pub enum Output {
         /// What.
         message: Message,
     },
-    /// End the leader's work (hooks, the command) and answer with [`Command::WorkEnded`]. Until then,
-    /// or until `by`, the node leads on; the work may not outlast `by`.
+    /// End the leader's work (hooks, the command) and answer with [`Command::WorkEnded`]. Until then
+    /// the node leads on and releases nobody; after `by` it does not renew its lease.
     EndWork {
         /// The term whose work it is.
         term: u64,

@@ -58,6 +58,7 @@ impl Node {
             drained: core.is_some_and(|core| core.record().drained),
             blocked_until: Some(machine.blocked_until()).filter(|until| now < *until),
             takeover: machine.takeover(now),
+            set_back_until: Some(machine.set_back_until()).filter(|until| now < *until),
             trigger_blocked_until: machine.trigger_blocked_until(),
             voter_set: self.set.tag(),
             led_version: core
@@ -173,6 +174,14 @@ impl Node {
         }
         if self.machine.election_in_progress() {
             return "an election is under way".to_owned();
+        }
+        let set_back = self.machine.set_back_until();
+        if now < set_back {
+            let left = seconds(set_back);
+            return format!(
+                "the work of the leader failed on this voter, which stands again in {left:.1} s: see \
+                 work.last_failure in its /status"
+            );
         }
         if self.machine.own_priority(now).drained {
             return "this voter does not stand, being drained or configured never to lead; if no other voter \

@@ -241,6 +241,8 @@ pub struct Status {
     pub drained: bool,
     /// Until when the voter ranks last because it gave the lead up on request.
     pub blocked_until: Option<Instant>,
+    /// The work of the leader failed on this voter, and it does not lead before this.
+    pub set_back_until: Option<Instant>,
     /// The better voter that would take over from this leader, and what keeps it.
     pub takeover: Option<Takeover>,
     /// Until when a trigger is refused.

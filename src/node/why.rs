@@ -48,6 +48,14 @@ impl Status {
                 me.id
             );
         }
+        if let Some(until) = self.set_back_until.filter(|until| now < *until) {
+            return format!(
+                "the work of the leader failed on {}, which may lead again in {}; see work.last_failure in \
+                 /status, or run `ringrift-p2p resume` on it",
+                me.id,
+                span(now.until(until))
+            );
+        }
         if me.priority.drained {
             return format!("{} votes only: its host is configured with `priority: never`", me.id);
         }
@@ -132,7 +140,7 @@ impl Status {
 fn difference(better: &VoterStatus, worse: &VoterStatus) -> String {
     let (a, b): (Priority, Priority) = (better.priority, worse.priority);
     if a.drained != b.drained {
-        "which is drained or never leads".to_owned()
+        "which is drained, never leads, or cannot do the work".to_owned()
     } else if a.last != b.last {
         "which ranks last for a while after a failed round or a step-down".to_owned()
     } else if a.stability != b.stability {

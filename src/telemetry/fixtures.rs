@@ -158,6 +158,7 @@ fn status(node: &str) -> Status {
         drained: false,
         trigger_blocked_until: None,
         blocked_until: None,
+        set_back_until: None,
         takeover: None,
         voter_set: VoterSetTag { version: 1, hash: 0xabc },
         led_version: Some(1),

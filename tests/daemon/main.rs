@@ -21,6 +21,7 @@ mod sealing;
 #[expect(dead_code, reason = "tests/netns uses the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
 mod voters;
 
 use core::fmt::Debug;

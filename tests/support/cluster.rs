@@ -210,11 +210,24 @@ impl Cluster {
 
     /// One request to `node`; `None` if there is no answer.
     pub fn ask(&self, node: usize, method: &str, path: &str) -> Option<Answer> {
+        self.ask_with(node, method, path, "")
+    }
+
+    /// The same with more header lines, each with its end.
+    pub fn ask_with(&self, node: usize, method: &str, path: &str, more: &str) -> Option<Answer> {
         let Host { net, http, .. } = &self.hosts[node];
         let end = Instant::now() + ANSWER;
         net.within(|| {
-            Client::connect(*http).ok()?.request(method, path, || Instant::now() > end).ok()
+            let mut client = Client::connect(*http).ok()?;
+            client.request_with(method, path, more, || Instant::now() > end).ok()
         })
+    }
+
+    /// The command that runs this program beside `node`, with the commonest option of a command that asks it.
+    pub fn asking(&self, node: usize, words: &[&str]) -> std::process::Command {
+        let mut command = program(self.net(node));
+        command.args(words).args(["--url", &format!("http://{}", self.http(node))]);
+        command
     }
 
     /// The `/status` of `node`, if it answers.

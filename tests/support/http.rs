@@ -47,7 +47,19 @@ impl Client {
         path: &str,
         give_up: impl Fn() -> bool,
     ) -> io::Result<Answer> {
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+        self.request_with(method, path, "", give_up)
+    }
+
+    /// The same with more header lines, each with its end.
+    pub fn request_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        give_up: impl Fn() -> bool,
+    ) -> io::Result<Answer> {
+        let host = self.host;
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n");
         self.stream.write_all(request.as_bytes())?;
         let mut read = Vec::new();
         loop {

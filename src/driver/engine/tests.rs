@@ -462,3 +462,16 @@ fn every_kind_and_reason_has_its_own_counter() {
     assert_eq!(reason_index(DecodeError::Version(200)), reason_index(DecodeError::Version(0)));
     assert_eq!(reason_index(DecodeError::Replayed), reason_words().len() - 1);
 }
+
+/// Whoever was told that a drain has ended was shown, for some milliseconds, that it had not.
+#[test]
+fn who_was_told_that_something_is_done_sees_it() {
+    let mut bench = bench(1);
+    let (to, mut reply) = oneshot::channel();
+    let done = Reply::Done { leader: None, term: 9, note: None };
+    bench.script([Output::Reply { number: 0, reply: done }]);
+    bench.engine.machine.next = Some(fixtures::leader());
+    bench.engine.command(Command::Resume, Some(to));
+    assert!(matches!(reply.try_recv(), Ok(Reply::Done { .. })));
+    assert_eq!(*bench.seen(), fixtures::leader());
+}

@@ -68,17 +68,22 @@ impl Group {
         self.child.wait().await
     }
 
-    /// Asks all of the group to end, and kills at `kill_at` what is left.
-    pub(super) async fn end(mut self, kill_at: Instant) {
+    /// Asks all of the group to end.
+    pub(super) fn ask(&self) {
+        // There may be nobody left.
         let _ = kill_process_group(self.id, Signal::TERM);
+    }
+
+    /// Waits until all of the group are gone, until then at most; tells whether they are.
+    pub(super) async fn gone_by(&mut self, until: Instant) -> bool {
         // The program first: until it is waited for, the id of the group is its own.
-        while SystemClock.now() < kill_at {
+        while SystemClock.now() < until {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) && self.is_gone() {
-                return;
+                return true;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        self.kill().await;
+        false
     }
 
     /// Kills all of the group.

@@ -3,7 +3,9 @@
 //! 1. Hooks run one after the other in the order in which they were ordered, never two at once; an end
 //!    that is ordered interrupts whatever runs and comes before changes of leader that wait.
 //! 2. A command runs after its gain hook has ended well, and has ended before its lose hook begins.
-//! 3. Ending takes no longer than until the time that was named: what is left then has been killed.
+//! 3. Ending takes no longer than until the time that was named, also when it is brought forward meanwhile: what
+//!    is left then has been killed.
+//! 4. Where there is less time than the grace, the lose hook has its part of what there is.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -206,24 +208,23 @@ impl Runner {
 
     /// Ends the command, then runs the lose hook; all of it by the time named.
     async fn end(&mut self, term: u64, lose: Option<Job>, grace: Duration) {
-        let margin = grace / 5;
-        let ends = |ends: &watch::Receiver<Option<Instant>>| {
-            ends.borrow().unwrap_or(Instant::ZERO) - margin
-        };
         let begun = self.begun.take() == Some(term);
         if let Some(running) = self.worker.take().and_then(|worker| worker.running) {
-            let now = SystemClock.now();
-            let left = now.until(ends(&self.ends));
-            let share = if lose.is_some() { left / 2 } else { left };
-            running.end(now + share.min(grace)).await;
+            let parts = if lose.is_some() { 2 } else { 1 };
+            let share = |now: Instant, by: Instant| {
+                let left = now.until(kill_at(now, by, grace));
+                now + (left / parts).min(grace)
+            };
+            self.end_group(running, share).await;
         }
+        let mut until = kill_at(SystemClock.now(), self.end_by(), grace);
         let Some(job) = lose.filter(|_| begun) else { return };
         let name = name_of(&job);
-        if SystemClock.now() >= ends(&self.ends) {
+        if SystemClock.now() >= until {
             warn!(hook = name, term, "there was no time left for the hook");
             return;
         }
-        let mut group = match self.starter.start(&job, Some(ends(&self.ends))) {
+        let mut group = match self.starter.start(&job, Some(until)) {
             Ok(group) => group,
             Err(error) => {
                 warn!(hook = name, term, %error, "the hook cannot be started");
@@ -231,7 +232,7 @@ impl Runner {
             }
         };
         loop {
-            let left = SystemClock.now().until(ends(&self.ends));
+            let left = SystemClock.now().until(until);
             tokio::select! {
                 biased;
                 status = group.ended() => {
@@ -247,7 +248,42 @@ impl Runner {
                     return;
                 }
                 // Another time by which all has to be over.
-                changed = self.ends.changed() => if changed.is_err() { return },
+                changed = self.ends.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    until = until.min(kill_at(SystemClock.now(), self.end_by(), grace));
+                }
+            }
+        }
+    }
+
+    /// By when all has to be over.
+    fn end_by(&mut self) -> Instant {
+        self.ends.borrow_and_update().unwrap_or(Instant::ZERO)
+    }
+
+    /// Asks a group to end, and kills what is left when its share of the time is up, which is given for now
+    /// and the time by which all has to be over; that may be brought forward meanwhile.
+    async fn end_group(&mut self, mut group: Group, share: impl Fn(Instant, Instant) -> Instant) {
+        group.ask();
+        let mut until = share(SystemClock.now(), self.end_by());
+        loop {
+            tokio::select! {
+                biased;
+                gone = group.gone_by(until) => {
+                    if !gone {
+                        group.kill().await;
+                    }
+                    return;
+                }
+                changed = self.ends.changed() => {
+                    if changed.is_err() {
+                        group.kill().await;
+                        return;
+                    }
+                    until = until.min(share(SystemClock.now(), self.end_by()));
+                }
             }
         }
     }
@@ -265,10 +301,8 @@ impl Runner {
         let late = tokio::time::sleep(deadline);
         tokio::pin!(late);
         loop {
-            let interrupted = *self.ends.borrow_and_update();
-            if let Some(by) = interrupted {
-                let now = SystemClock.now();
-                group.end(now + now.until(by) / 4).await;
+            if self.ends.borrow_and_update().is_some() {
+                self.end_group(group, |now, by| now + now.until(by) / 4).await;
                 info!(hook = name, "the hook was interrupted");
                 return Ran::Interrupted;
             }
@@ -298,6 +332,12 @@ impl Runner {
             }
         }
     }
+}
+
+/// When what has to be over by then is killed: a fifth of its time, or of the grace if that is shorter,
+/// is left for killing it.
+fn kill_at(now: Instant, by: Instant, grace: Duration) -> Instant {
+    by - now.until(by).min(grace) / 5
 }
 
 /// Starts the command, waits for its end, and starts it again as it is to be.

@@ -218,13 +218,35 @@ fn the_work_ends_before_the_term_is_released() {
 fn work_that_does_not_end_is_not_waited_for_and_never_beyond_the_lease() {
     let mut lab = Lab::led(&FIVE, |params| params.work_grace = LEASE * 10);
     let (end, _) = lab.machines[&id("a")].core().unwrap().lease().unwrap();
+    lab.sent.clear();
     step_down(&mut lab, "a", 1);
     lab.wait("the work is told to end", |lab| !lab.work.is_empty());
     assert!(lab.work[0].3 <= end.max(lab.work[0].0 + LEASE));
     let by = lab.work[0].3;
+    lab.wait("its time is over", |lab| lab.now >= by);
+    lab.run(H * 2);
+    assert!(!lab.has_sent(|it| matches!(it, Message::Release(_) | Message::Go(_))));
     lab.wait("it stops", |lab| lab.leader().is_none());
-    assert_eq!(lab.now, by);
+    assert!(lab.now <= by + LEASE, "the lease was renewed after the time for the work");
     lab.wait_moved("a");
+}
+
+/// The command of the leader, killed but not gone yet, ran beside that of the next one.
+#[test]
+fn work_that_ends_late_is_waited_for_and_then_the_term_is_released() {
+    let mut lab = Lab::led(&FIVE, |params| params.work_grace = H);
+    lab.sent.clear();
+    step_down(&mut lab, "a", 1);
+    lab.wait("the work is told to end", |lab| !lab.work.is_empty());
+    let (_, _, term, by) = lab.work[0];
+    lab.wait("its time is over", |lab| lab.now >= by);
+    lab.run(H / 2);
+    assert!(!lab.has_sent(|it| matches!(it, Message::Release(_) | Message::Go(_))));
+    assert_eq!(lab.leader(), Some(id("a")));
+    lab.with(id("a"), |machine, now| machine.work_ended(now, term));
+    assert_eq!(lab.leader(), None);
+    lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("b")));
 }
 
 #[test]
@@ -240,6 +262,29 @@ fn failed_work_gives_the_lead_to_a_ready_voter_and_up_where_there_is_none() {
     assert_eq!(lab.leader(), None, "the work cannot be done here");
     lab.run(LEASE);
     assert_eq!(lab.leader(), Some(id("a")), "it tries again, later");
+}
+
+/// Work that fails everywhere sent the lead round, a dozen times a second and for ever.
+#[test]
+fn where_the_work_fails_on_every_voter_the_lead_does_not_go_round_and_round() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let begun = lab.now;
+    let (first, mut gains) = (lab.term(), 0);
+    while lab.now.since(begun) < Duration::from_secs(600) {
+        if let Some(leader) = lab.leader() {
+            gains += 1;
+            lab.with(leader, |machine, now| machine.give_up(now, LossCause::WorkFailed));
+        }
+        lab.run(Duration::from_millis(10));
+    }
+    // Five voters, each every half a minute at last.
+    assert!((20..=200).contains(&gains), "{gains}");
+    assert!(lab.term() <= first + 2 * gains, "{first} {} {gains}", lab.term());
+    // An operator need not wait, and one success ends it.
+    lab.wait("nobody leads", |lab| lab.leader().is_none());
+    lab.with(id("c"), |machine, now| machine.resume(now, 7));
+    lab.wait("the resumed one", |lab| lab.leader() == Some(id("c")));
+    step_down(&mut lab, "c", 8);
 }
 
 #[test]
@@ -259,8 +304,11 @@ fn a_stopping_leader_that_nobody_answers_releases_soon() {
     lab.loses = |_, _, message| matches!(message, Message::Ready(_));
     let told = lab.now;
     lab.with(id("a"), Machine::stop);
-    lab.wait("it stops", |lab| lab.leader().is_none());
-    assert!(lab.now.since(told) <= STOP_SEARCH + STOP_WORK, "{:?}", lab.now.since(told));
+    lab.wait("the work is told to end", |lab| !lab.work.is_empty());
+    let (_, _, term, by) = lab.work[0];
+    assert!(by.since(told) <= STOP_SEARCH + STOP_WORK, "{:?}", by.since(told));
+    lab.with(id("a"), |machine, now| machine.work_ended(now, term));
+    assert_eq!(lab.leader(), None);
     lab.wait_moved("a");
 }
 

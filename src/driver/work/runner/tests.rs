@@ -201,3 +201,34 @@ fn changes_that_pile_up_are_left_out_oldest_first() {
     assert_eq!(waiting.len(), MAX_CHANGES + 1);
     assert_eq!((waiting[0].clone(), waiting[1].clone()), (end, change(3)));
 }
+
+/// A stop during a step-down: the term is released soon, and the command must be gone by then.
+#[test]
+fn an_end_that_is_brought_forward_kills_a_deaf_command_and_an_interrupted_hook_in_time() {
+    let hour = Duration::from_secs(3_600);
+    let deaf = "trap 'echo asked' TERM; echo began; while :; do sleep 0.01; done";
+    for (hook, command) in [(None, Some((deaf, Restart::Always))), (Some(deaf), None)] {
+        let mut lab = Lab::new();
+        lab.gain(1, hook, command);
+        lab.wait_written("began");
+        lab.end(1, Some("echo lost"), hour);
+        lab.wait_written("asked");
+        lab.ends.end_by.send_replace(Some(SystemClock.now() + Duration::from_millis(500)));
+        assert_eq!(lab.report(), Report::Ended { term: 1 });
+        lab.ends.end_by.send_replace(None);
+    }
+}
+
+/// A stop gives less time than the grace of a long lease.
+#[test]
+fn where_there_is_less_time_than_the_grace_the_lose_hook_has_its_part() {
+    let mut lab = Lab::new();
+    lab.gain(1, None, Some(("echo began; exec sleep 1000", Restart::Always)));
+    lab.wait_written("began");
+    let soon = SystemClock.now() + PATIENCE;
+    lab.ends.end_by.send_replace(Some(soon));
+    let lose = Some(lab.job("on_lose", "echo lost"));
+    lab.order(Order::End { term: 1, lose, grace: PATIENCE * 100 });
+    assert_eq!(lab.report(), Report::Ended { term: 1 });
+    assert!(lab.written().contains("lost"), "{}", lab.written());
+}
