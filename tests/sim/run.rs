@@ -77,8 +77,11 @@ impl Shrunk {
     }
 }
 
+/// Takes one sort of fault out of the options of a run.
+type Quieten = fn(&mut Options);
+
 /// What may be made quieter in a run, by name.
-const QUIETER: [(&str, fn(&mut Options)); 9] = [
+const QUIETER: [(&str, Quieten); 9] = [
     ("nothing is lost", |options| options.quality.loss = 0),
     ("nothing arrives twice", |options| options.quality.duplicate = 0),
     ("nothing is damaged", |options| options.quality.corrupt = 0),
