@@ -451,7 +451,12 @@ impl World {
         }
         self.network.heal(&healed, Quality::calm(one_way));
         self.healed = Some((self.now, healed.clone(), one_way));
-        let bound = liveness::bound(&self.options, one_way, style >= 2);
+        let stands = |host: &Host| {
+            let core = host.process.as_ref().and_then(|process| process.node.core());
+            core.is_some_and(|core| core.tally().is_some())
+        };
+        let standing = self.hosts.iter().any(stands);
+        let bound = liveness::bound(&self.options, one_way, style >= 2, standing);
         let ready = liveness::ready_bound(&self.options, one_way);
         self.checkers.liveness = Some(Liveness::new(self.now, ready, bound));
         let bound = agreement::bound(&self.options, one_way);

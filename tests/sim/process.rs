@@ -385,7 +385,7 @@ impl World {
                 other.id == name && process.is_some_and(|it| it.boot.sequence == sequence)
             };
             if self.hosts.iter().filter(|other| same(other)).count() == 1 {
-                self.checkers.returns.leaves(self.now, name, sequence);
+                self.checkers.returns.leaves(name, sequence);
             }
         }
         self.feed(host, Input::Command { number, command });

@@ -165,7 +165,13 @@ impl World {
         }
         let local = self.hosts[host].clock.local(self.now);
         let mut differs = None;
-        for &other in healed.iter().filter(|&&other| other != host) {
+        // While two live processes have one name, news of either reaches whoever hears neither.
+        let twice = self
+            .options
+            .twin
+            .filter(|_| self.hosts.last().is_some_and(|second| second.process.is_some()));
+        let others = healed.iter().filter(|&&other| other != host && Some(other) != twice);
+        for &other in others {
             let Some(boot) = self.boots[other] else { continue };
             let name = self.hosts[other].id;
             match status.member(name) {

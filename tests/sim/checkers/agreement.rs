@@ -6,7 +6,7 @@
 //!    leader for long: a voter hears its heartbeats, an observer asks while what it knows grows old.
 //!
 //! A member that came and went several times is let in later, after up to 128 probe intervals: while it
-//! is held off it is not missed.
+//! is held off it is not missed. A voter whose name a second live process has is not compared.
 
 use std::collections::BTreeMap;
 

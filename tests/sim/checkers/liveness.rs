@@ -3,8 +3,10 @@
 //! 1. A quorum of the healed voters is ready within a time of its own: their abstentions end, their
 //!    empty stores learn what they may have forgotten, their stores are tried again.
 //! 2. From then on there is never a time without a leader that is longer than
-//!    `L(1+2rho) + n*delta + 2D + fsync` of the protocol, and one L more where the broken rest is
-//!    half-connected, so that a leader or a candidate of it may have to be outlasted first.
+//!    `L(1+2rho) + n*delta + 2D + fsync` of the protocol; one L more where the broken rest is
+//!    half-connected, so that a leader or a candidate of it may have to be outlasted first; and one
+//!    election timeout more where somebody stood when the quorum was healed: the late datagrams of before
+//!    may have split the votes of that round, and it has to end before the next.
 
 use super::Violation;
 use crate::options::{Kind, MS, Nanos, Options, SECOND};
@@ -45,16 +47,23 @@ pub(crate) fn ready_bound(options: &Options, one_way: Nanos) -> Nanos {
 }
 
 /// Within what time somebody leads, once a quorum is ready.
-pub(crate) fn bound(options: &Options, one_way: Nanos, half_connected: bool) -> Nanos {
+pub(crate) fn bound(
+    options: &Options,
+    one_way: Nanos,
+    half_connected: bool,
+    standing: bool,
+) -> Nanos {
     let lease = drifted(options.leases().1, options);
     // A candidate's own vote is written before it asks, and a voter's before it answers.
     let written = 2 * (options.fsync_max + options.loop_lag);
     let outlasted = if half_connected { lease } else { 0 };
+    let round = if standing { drifted(options.election_timeout, options) } else { 0 };
     lease
         + options.voters as u64 * delta(options)
         + 2 * round_trip(options, one_way)
         + written
         + outlasted
+        + round
 }
 
 /// The checker.

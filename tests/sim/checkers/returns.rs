@@ -1,11 +1,10 @@
 //! No resurrection: who left does not come back by old gossip.
 //!
-//! 1. A member that a process has seen leave is not reachable for it again under that boot, nor under
-//!    another one that had left by then.
+//! 1. A member that a process has seen leave is not reachable for it again under that boot.
 //! 2. Nobody is known under a boot that never was.
 
 use ringrift_wire::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Violation;
 use crate::options::Nanos;
@@ -13,22 +12,22 @@ use crate::options::Nanos;
 /// The checker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Returns {
-    /// When the process of each boot was told to leave; never, while it was not.
-    boots: BTreeMap<(NodeId, u64), Nanos>,
-    /// Under which boot each host's process has seen each member leave, and when.
-    left: BTreeMap<(usize, NodeId), (u64, Nanos)>,
+    /// Every boot that there was; whether its process was told to leave.
+    boots: BTreeMap<(NodeId, u64), bool>,
+    /// Under which boots each host's process has seen each member leave.
+    left: BTreeSet<(usize, NodeId, u64)>,
 }
 
 impl Returns {
     /// A host starts a process of a name.
     pub(crate) fn started(&mut self, host: usize, name: NodeId, sequence: u64) {
-        self.boots.insert((name, sequence), Nanos::MAX);
-        self.left.retain(|(at, _), _| *at != host);
+        self.boots.insert((name, sequence), false);
+        self.left.retain(|(at, ..)| *at != host);
     }
 
     /// A process of a name is told to leave.
-    pub(crate) fn leaves(&mut self, now: Nanos, name: NodeId, sequence: u64) {
-        self.boots.insert((name, sequence), now);
+    pub(crate) fn leaves(&mut self, name: NodeId, sequence: u64) {
+        self.boots.insert((name, sequence), true);
     }
 
     /// What the process of a host knows of a member: its boot, and whether it is reachable or left.
@@ -48,23 +47,12 @@ impl Returns {
             ));
         };
         if left {
-            self.left
-                .entry((host, member))
-                .and_modify(|known| known.0 = sequence)
-                .or_insert((sequence, now));
-            return Ok(());
+            self.left.insert((host, member, sequence));
+        } else if reachable && leaves && self.left.contains(&(host, member, sequence)) {
+            return broken(format!(
+                "{member} is back for host {host} under the boot {sequence}, which has left"
+            ));
         }
-        if !reachable {
-            return Ok(());
-        }
-        match self.left.get(&(host, member)) {
-            Some((_, at)) if leaves < *at => broken(format!(
-                "{member} is back for host {host} under the boot {sequence}, which had left"
-            )),
-            _ => {
-                self.left.remove(&(host, member));
-                Ok(())
-            }
-        }
+        Ok(())
     }
 }
