@@ -240,7 +240,7 @@ impl Machine {
         let drained = self.handover.as_ref().is_some_and(|it| it.cause == LossCause::Drained);
         self.next_move = now + DRAIN_RETRY.max(self.setup.params.heartbeat_interval);
         if drained {
-            let term = self.term();
+            let term = self.led(now).1;
             let note = format!(
                 "drained, and still leading because nobody else is ready: {why}; it hands over as soon as \
                  somebody is"

@@ -8,6 +8,7 @@
 use ::core::time::Duration;
 use ringrift_wire::NodeId;
 
+use super::core::Core;
 use super::{LossCause, Machine, Output, Reply};
 use crate::time::Instant;
 
@@ -55,6 +56,14 @@ impl Machine {
         self.settle(now);
     }
 
+    /// Who leads, as far as this voter knows, and in which term; its own term when nobody does.
+    pub(super) fn led(&self, now: Instant) -> (Option<NodeId>, u64) {
+        let own = self.core.as_ref().and_then(Core::leading_term).filter(|_| self.leads(now));
+        let own = own.map(|term| (self.setup.me, term));
+        let led = own.or_else(|| self.follow.leader(now).map(|known| (known.id, known.term)));
+        led.map_or((None, self.term()), |(leader, term)| (Some(leader), term))
+    }
+
     /// Hands the lead to that voter; the reply comes out under that number.
     pub fn transfer(&mut self, now: Instant, number: u64, to: NodeId) {
         self.expire(now);
@@ -62,7 +71,8 @@ impl Machine {
             Some(reply) => Some(reply),
             None if to == self.setup.me => {
                 let note = Some("this node leads already".to_owned());
-                Some(Reply::Done { leader: Some(to), term: self.term(), note })
+                let term = self.led(now).1;
+                Some(Reply::Done { leader: Some(to), term, note })
             }
             None if !self.setup.set.contains(to) => {
                 let why = format!("{to} is no voter; the voters are {}", self.names());
@@ -156,7 +166,8 @@ impl Machine {
             self.hand_over(now, LossCause::Drained, None, Some(number));
             return;
         } else {
-            Reply::Done { leader: self.leader(now), term: self.term(), note: None }
+            let (leader, term) = self.led(now);
+            Reply::Done { leader, term, note: None }
         };
         self.draining = None;
         self.outputs.push_back(Output::Reply { number, reply });

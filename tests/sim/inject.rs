@@ -364,9 +364,11 @@ impl World {
             Fault::Stop { target, down } => {
                 let host = self.target(target);
                 self.unsound(host, down);
-                self.command(host, Command::Stop);
                 if let Some(process) = &mut self.hosts[host].process {
                     process.stopping = true;
+                }
+                self.command(host, Command::Stop);
+                if let Some(process) = &self.hosts[host].process {
                     let epoch = process.epoch;
                     self.at(self.now + 10 * MS, What::End { host, epoch, down });
                 }

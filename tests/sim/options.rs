@@ -189,6 +189,17 @@ pub(crate) fn chance(rng: &mut Rng, permille: u64) -> bool {
 }
 
 impl Options {
+    /// What a sweep runs under that seed: operators, takeovers and the work of leaders only where
+    /// `SIM_OPERATORS` is set.
+    pub(crate) fn of_sweep(seed: u64) -> Self {
+        let mut options = Self::draw(seed);
+        if !with_operators() {
+            options.kinds.retain(|&kind| kind != Kind::Operator);
+            (options.takeover, options.work_grace, options.planned) = (None, 0, false);
+        }
+        options
+    }
+
     /// Draws the choices of a run.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
@@ -358,4 +369,9 @@ impl Quality {
             late_max: 0,
         }
     }
+}
+
+/// Whether sweeps have operators, takeovers and leaders with work.
+pub(crate) fn with_operators() -> bool {
+    std::env::var_os("SIM_OPERATORS").is_some()
 }

@@ -6,7 +6,7 @@ use ringrift_p2p::node::{Command, Input, Output, Persisted, Write};
 use ringrift_wire::{Envelope, Message, Opinion, Refusal, Verdict};
 
 use crate::checkers::Violation;
-use crate::host::{Disk, Host, SOCKET_BUFFER, host_at};
+use crate::host::{Disk, SOCKET_BUFFER, host_at};
 use crate::liar::Lie;
 use crate::node::Node;
 use crate::options::{MS, Nanos, between, chance};
@@ -379,12 +379,8 @@ impl World {
             && let Some(process) = &self.hosts[host].process
         {
             let (name, sequence) = (self.hosts[host].id, process.boot.sequence);
-            // Two processes of one name may have started within one second.
-            let same = |other: &Host| {
-                let process = other.process.as_ref();
-                other.id == name && process.is_some_and(|it| it.boot.sequence == sequence)
-            };
-            if self.hosts.iter().filter(|other| same(other)).count() == 1 {
+            // Two processes of one name number their boots each for itself.
+            if self.hosts.iter().filter(|other| other.id == name).count() == 1 {
                 self.checkers.returns.leaves(name, sequence);
             }
         }

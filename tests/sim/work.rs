@@ -110,6 +110,11 @@ impl World {
     /// The node wants the work of a term to end by then.
     pub(crate) fn end_work(&mut self, host: usize, term: u64, by: Instant) {
         let by = self.hosts[host].clock.real(by);
+        // Whoever ends its work renews no more: the lead ends, by a release or with the lease.
+        self.unsound(host, by.saturating_sub(self.now) + 2 * self.options.lease);
+        if let Some(calm) = &mut self.checkers.calm {
+            calm.gives_up(host);
+        }
         if self.liar.has(Lie::WorkRunsOn) {
             self.answer(host, term, 0);
             return;

@@ -37,7 +37,11 @@ impl Core {
     ) -> Result<(), Refusal> {
         let lease = Duration::from_millis(u64::from(asked.lease_ms));
         let asking = Asked { to: from, nonce, set: asked.set, term: asked.term, lease };
-        self.may_promise(now, &asking)?;
+        let bound = self.may_promise(now, &asking);
+        if !matches!(bound, Ok(()) | Err(Refusal::Promised { .. })) {
+            return bound;
+        }
+        // What holds for the whole term is said before what passes: nobody waits for it.
         if asked.term < self.record.term {
             return Err(Refusal::Term);
         }
@@ -45,6 +49,7 @@ impl Core {
         if asked.term == self.record.term && !same {
             return Err(Refusal::Voted);
         }
+        bound?;
         if let Some(until) = self.abstains_until(now) {
             return Err(Refusal::Abstaining { free_in_us: micros(now.until(until)) });
         }
