@@ -107,7 +107,20 @@ fn mutation_a_quorum_of_two() {
     for rule in ["I1", "I2", "I3"] {
         noticed(Lie::QuorumOfTwo, &[rule], &[Kind::Cut], |options| {
             options.fault_gap = 4 * options.lease;
-            options.unwatched = vec!["I1", "I2", "I3", "I4", "I5", "I6", "I7"];
+            options.unwatched = vec![
+                "I1",
+                "I2",
+                "I3",
+                "I4",
+                "I5",
+                "I6",
+                "I7",
+                "I8",
+                "I9",
+                "I10",
+                "agreement",
+                "replies",
+            ];
             options.unwatched.retain(|other| *other != rule);
         });
     }
