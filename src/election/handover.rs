@@ -388,6 +388,22 @@ impl Machine {
         }
     }
 
+    /// The voter is resumed: a drain that has not ended yet is called off, or, where the lead ends in any
+    /// case, no longer called done.
+    pub(super) fn call_off_drain(&mut self) {
+        let Some(handover) = self.handover.as_ref().filter(|it| it.cause == LossCause::Drained)
+        else {
+            return;
+        };
+        let (term, offering) = (handover.term, matches!(handover.stage, Stage::Offering { .. }));
+        let why = "this voter was resumed before the drain was done".to_owned();
+        self.answer(Reply::Refused { code: "RESUMED", why });
+        if offering {
+            self.handover_ended(term, LossCause::Drained, None, HandoverOutcome::NoTarget);
+            self.handover = None;
+        }
+    }
+
     /// Does what has become due of a handover.
     pub(super) fn pursue_handover(&mut self, now: Instant) {
         let leading = self.core.as_ref().and_then(Core::leading_term);

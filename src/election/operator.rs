@@ -136,6 +136,9 @@ impl Machine {
             Some(reply) => self.outputs.push_back(Output::Reply { number, reply }),
             None => {
                 self.draining = Some(Draining { number, drained });
+                if !drained {
+                    self.call_off_drain();
+                }
                 if drained {
                     self.abandon(now, "yielded");
                 } else {

@@ -44,7 +44,7 @@ use run::{Report, Shrunk, Worst, run_seed, run_without, shrink};
 use sometimes::{Hits, PATHS};
 
 /// Seeds of a sweep when nobody says otherwise.
-const DEFAULT_RUNS: u64 = 300;
+const DEFAULT_RUNS: u64 = 60;
 
 /// From how many seeds on every path must have been hit.
 const ENOUGH_RUNS: u64 = 1_000;

@@ -113,7 +113,7 @@ impl World {
         // Whoever ends its work renews no more: the lead ends, by a release or with the lease.
         self.unsound(host, by.saturating_sub(self.now) + 2 * self.options.lease);
         if let Some(calm) = &mut self.checkers.calm {
-            calm.gives_up(host);
+            calm.ends_work(host);
         }
         if self.liar.has(Lie::WorkRunsOn) {
             self.answer(host, term, 0);

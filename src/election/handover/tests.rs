@@ -186,6 +186,17 @@ fn a_drained_leader_that_finds_nobody_says_so_and_moves_when_somebody_is_ready()
 }
 
 #[test]
+fn a_resume_calls_off_a_drain_that_has_not_ended() {
+    let mut lab = Lab::led(&["a", "b", "c"], |params| params.work_grace = LEASE / 4);
+    lab.with(id("a"), |machine, now| machine.drain(now, 1));
+    lab.run(Duration::from_millis(20));
+    lab.with(id("a"), |machine, now| machine.resume(now, 2));
+    lab.run(H);
+    assert!(matches!(lab.reply(1), Reply::Refused { code: "RESUMED", .. }), "{:?}", lab.reply(1));
+    assert!(matches!(lab.reply(2), Reply::Done { .. }), "{:?}", lab.reply(2));
+}
+
+#[test]
 fn a_drain_that_cannot_be_written_is_no_success() {
     let mut lab = Lab::led(&FIVE, |_| {});
     lab.fail_store("d");

@@ -13,17 +13,25 @@ pub(crate) struct Calm {
     from: Nanos,
     healed: Vec<usize>,
     leader: Option<(usize, u64)>,
+    /// It ends its work, and then its lead: nothing is asked of it until another leads.
+    ending: Option<usize>,
 }
 
 impl Calm {
     /// These voters are healed, and by that time somebody leads.
     pub(crate) const fn new(from: Nanos, healed: Vec<usize>) -> Self {
-        Self { from, healed, leader: None }
+        Self { from, healed, leader: None, ending: None }
     }
 
     /// The leader gave the lead up because of something that was asked for.
     pub(crate) fn gives_up(&mut self, host: usize) {
         self.leader = self.leader.filter(|(leader, _)| *leader != host);
+    }
+
+    /// The leader was told to end its work: its lead ends, by a release or with its lease.
+    pub(crate) fn ends_work(&mut self, host: usize) {
+        self.gives_up(host);
+        self.ending = Some(host);
     }
 
     /// Time has passed; the leader at present and its nonce, if there is one.
@@ -35,7 +43,11 @@ impl Calm {
         if now < self.from {
             return Ok(());
         }
+        if leader.is_none_or(|(host, _)| Some(host) != self.ending) {
+            self.ending = None;
+        }
         match self.leader {
+            None if self.ending.is_some() => {}
             None => self.leader = leader.filter(|(host, _)| self.healed.contains(host)),
             Some(first) if leader != Some(first) => {
                 let what = format!(
