@@ -85,7 +85,7 @@ fn each_way_to_be_wrong_has_its_own_error() {
         ("a space in a name", with_payload(b"\x03a b\x01\x01"), DecodeError::Name),
         ("a name that ends early", with_payload(b"\x05ab"), DecodeError::Truncated),
         ("kind 0", with_body(0, &[]), DecodeError::UnknownKind(0)),
-        ("kind 20", with_body(20, &[]), DecodeError::UnknownKind(20)),
+        ("kind 23", with_body(23, &[]), DecodeError::UnknownKind(23)),
         ("kind 255", with_body(255, &[0; 40]), DecodeError::UnknownKind(255)),
         ("a ping without its end", with_body(1, &[7, 0, 0, 0, 0]), DecodeError::Truncated),
         ("updates that do not follow", ping(&[1]), DecodeError::Truncated),
