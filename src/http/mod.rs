@@ -2,6 +2,7 @@
 //!
 //! | route | answer |
 //! |---|---|
+//! | `GET /` | the cluster on one page for people |
 //! | `GET /health` | 200 as soon as the process listens |
 //! | `GET /ready` | 200 once a leader is known, else 503 with the reason |
 //! | `GET /status` | everything; `?alive_only=false` lists the unreachable peers too |
@@ -42,6 +43,7 @@ mod fixtures;
 mod guard;
 mod machine;
 mod members;
+mod page;
 mod probes;
 mod ring;
 mod route;
