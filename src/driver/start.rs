@@ -123,6 +123,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let clock = SystemClock;
     let started_unix = clock.unix().as_secs();
     let begin = Start {
+        node: me,
         machine: Machine::this(),
         now: clock.now(),
         unix_seconds: started_unix,

@@ -203,13 +203,21 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "How late the protocol loop ran, against its own deadline.",
     ),
-    histogram("ringrift_p2p_fsync_seconds", &[], "Time of one durable write of the vote store."),
+    histogram(
+        "ringrift_p2p_fsync_seconds",
+        &[],
+        "Time of one durable write of the vote store, or of a check of its disk.",
+    ),
     counter(
         "ringrift_p2p_work_failures_total",
         &[],
         "Times the lead was given up because its hook failed or its lease ran thin.",
     ),
-    gauge("ringrift_p2p_store_works", &[], "1 while the vote store works."),
+    gauge(
+        "ringrift_p2p_store_works",
+        &[],
+        "1 while the vote store works: its last write and its last check succeeded.",
+    ),
     counter(
         "ringrift_p2p_queue_overflows_total",
         &[],
