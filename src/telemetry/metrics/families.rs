@@ -213,6 +213,16 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "Times the lead was given up because its hook failed or its lease ran thin.",
     ),
+    counter(
+        "ringrift_p2p_clock_steps_total",
+        &[],
+        "Times that the wall clock of this machine was set by half a second or more.",
+    ),
+    counter(
+        "ringrift_p2p_suspends_total",
+        &[],
+        "Times that this machine was suspended for half a second or more.",
+    ),
     gauge(
         "ringrift_p2p_store_works",
         &[],
