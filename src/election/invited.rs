@@ -55,7 +55,7 @@ impl Machine {
             Some(Unready::Drained)
         } else if self.stopping {
             Some(Unready::Stopping)
-        } else if core.genesis().is_some() || !core.store_works() {
+        } else if core.genesis().is_some() || !self.store_works() {
             Some(Unready::Store)
         } else if core.abstains_until(now).is_some() {
             Some(Unready::Abstaining)
