@@ -1,7 +1,6 @@
 //! File systems of a test's own: they are seen by the nodes that it starts in them, and vanish with it.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::support::cluster::Cluster;
@@ -46,12 +45,6 @@ impl Mounts {
         let mut command = self.inside(&cluster.command(node));
         command.arg("--config").arg(&cluster.config);
         command
-    }
-
-    /// Where a path of the namespace is to be found from here.
-    pub fn seen(&self, path: &Path) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
-        root.join(path.strip_prefix("/").expect("an absolute path"))
     }
 
     /// Runs a script in the namespace.
