@@ -9,6 +9,7 @@ pub mod exec;
 pub mod exit;
 mod get;
 pub mod keygen;
+pub mod old;
 pub mod operator;
 pub mod run;
 pub mod status;
@@ -93,7 +94,7 @@ pub enum Command {
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
 /// and says how to end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::try_parse_from(old::with_command(arguments)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors. A reader that has gone away is nobody to tell.

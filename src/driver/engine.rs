@@ -344,6 +344,12 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         (STOP_GRACE + grace).min(LONGEST_STOP)
     }
 
+    /// The status that was published last.
+    #[must_use]
+    pub fn shown(&self) -> arc_swap::Guard<Arc<Status>> {
+        self.outside.status.load()
+    }
+
     /// Why there is no going on, if that is so.
     pub const fn take_end(&mut self) -> Option<Error> {
         self.end.take()
