@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod notify;
+mod pages;
 #[expect(dead_code, reason = "the other test binaries use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
