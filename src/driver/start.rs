@@ -136,6 +136,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let mut params = node_params(&config, me, boot, started_unix, address, seed);
     let work = work::Plan { hooks: config.hooks.clone(), command };
     params.election.work_grace = work.grace();
+    let limits = Limits::default().with_work(work.grace());
     let work = if work.is_empty() { None } else { Some(work) };
     let work = work.map(|plan| work::employ(me, &data_dir, plan)).transpose();
     let work_shown = Arc::default();
@@ -205,7 +206,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         (Signals::listen().map_err(Error::Descriptor)?, hang_up)
     };
     let (events, tap) = http::feed();
-    let server = http::spawn(vec![listener], shared, tap, Limits::default());
+    let server = http::spawn(vec![listener], shared, tap, limits);
     let server = server.map_err(Error::Descriptor)?;
 
     let done = runtime.block_on(async {

@@ -117,6 +117,15 @@ pub struct Limits {
     pub keep_alive: Duration,
 }
 
+impl Limits {
+    /// Likewise where a command may have to wait for the leader's work to end, which takes up to `grace`.
+    #[must_use]
+    pub const fn with_work(self, grace: Duration) -> Self {
+        let command = self.command.saturating_add(grace);
+        Self { command, exchange: self.exchange.saturating_add(grace), ..self }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

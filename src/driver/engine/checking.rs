@@ -20,7 +20,7 @@ use crate::time::Instant;
 pub const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The shortest time between two checks.
-const OFTEN: Duration = Duration::from_secs(5);
+const OFTEN: Duration = Duration::from_secs(1);
 
 /// The longest time between two checks.
 const SELDOM: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ impl Checking {
 }
 
 impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
-    /// Has the vote store checked from now on: once a lease, no more often than every 5 s and no more seldom than
+    /// Has the vote store checked from now on: once a lease, no more often than every second and no more seldom than
     /// every minute.
     pub fn check_store(&mut self, ask: SyncSender<()>, lease: Duration) {
         let now = self.clock.now();
