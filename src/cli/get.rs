@@ -79,13 +79,8 @@ pub(super) fn request(
         .enable_all()
         .build()
         .map_err(GetError::Connect)?;
-<<<<<<< HEAD
-    // A node may take its time to do what it is asked for.
-    let timeout = if *method == Method::GET { TIMEOUT } else { TIMEOUT * 3 };
-    let _progress = Progress::of(format!("waiting for {}", base.authority()));
-=======
     let timeout = if *method == Method::GET { TIMEOUT } else { PATIENCE };
->>>>>>> main
+    let _progress = Progress::of(format!("waiting for {}", base.authority()));
     let answer =
         async { tokio::time::timeout(timeout, exchange(base, method, path, body, token)).await };
     runtime.block_on(answer).map_err(|_| GetError::Timeout)?
