@@ -14,6 +14,9 @@ use crate::config::token::Token;
 
 /// How long a node may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a command waits: the node itself says when it gives up, after ten seconds and however long the
+/// leader's work may take to end.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The largest answer, in bytes.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -75,8 +78,7 @@ pub(super) fn request(
         .enable_all()
         .build()
         .map_err(GetError::Connect)?;
-    // A node may take its time to do what it is asked for.
-    let timeout = if *method == Method::GET { TIMEOUT } else { TIMEOUT * 3 };
+    let timeout = if *method == Method::GET { TIMEOUT } else { PATIENCE };
     let answer =
         async { tokio::time::timeout(timeout, exchange(base, method, path, body, token)).await };
     runtime.block_on(answer).map_err(|_| GetError::Timeout)?
@@ -101,7 +103,8 @@ async fn exchange(
 ) -> Result<(StatusCode, Bytes), GetError> {
     let http = |error: hyper::Error| GetError::Http(error.to_string());
     let host = base.host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, base.port)).await.map_err(GetError::Connect)?;
+    let connected = tokio::time::timeout(TIMEOUT, TcpStream::connect((host, base.port))).await;
+    let stream = connected.map_err(|_| GetError::Timeout)?.map_err(GetError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
     let mut request = Request::builder()
         .method(method)

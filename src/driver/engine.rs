@@ -16,8 +16,11 @@
 //! 5. Queues are bounded: what the storage thread has no room for is answered as failed, a command
 //!    beyond [`MAX_COMMANDS`] is refused.
 
+mod checking;
+mod clocks;
 mod guarded;
 mod kinds;
+mod newer;
 mod working;
 
 use arc_swap::ArcSwap;
@@ -47,9 +50,13 @@ use crate::telemetry::Metrics;
 use crate::telemetry::events::is_told;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
+use checking::Checking;
+pub use checking::STORE_PATIENCE;
+use clocks::Clocks;
 use guarded::Guarded;
 use kinds::{changes_leadership, is_election, kind_index, reason_index};
 pub use kinds::{kind_words, reason_words};
+use newer::Newer;
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(10);
@@ -197,6 +204,12 @@ pub struct Engine<M, S, C> {
     end: Option<Error>,
     /// What the guardian, if there is one, is told.
     guarded: Option<Guarded>,
+    /// The checks of the vote store; none on an observer.
+    checking: Option<Checking>,
+    /// What the clocks said last.
+    clocks: Option<Clocks>,
+    /// The later versions of the datagrams' format that were met.
+    newer: Newer,
 }
 
 impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
@@ -222,6 +235,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             stopping_since: None,
             end: None,
             guarded: None,
+            checking: None,
+            clocks: None,
+            newer: Newer::default(),
         }
     }
 
@@ -246,6 +262,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             }
         }
         self.tend();
+        self.look_at_store();
+        self.look_at_clocks();
         let now = self.clock.now();
         if self.dirty && self.publish_after <= now {
             self.publish(now, 0);
@@ -260,7 +278,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let refused = (!self.refused.is_empty()).then_some(Instant::ZERO);
         let stop = self.stopping_since.map(|since| since + self.stop_grace());
         let thin = self.work.as_ref().and_then(|it| it.next_deadline(self.machine.lease_end()));
-        [machine, publish, refused, stop, thin].into_iter().flatten().min()
+        let check = self.checking.as_ref().map(Checking::next_deadline);
+        [machine, publish, refused, stop, thin, check].into_iter().flatten().min()
     }
 
     /// Takes a batch of received datagrams; elections and heartbeats first.
@@ -283,6 +302,7 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             }
             Err(error) => {
                 traffic.rejected(reason_index(error));
+                self.newer.seen(error, from);
                 debug!(%from, reason = error.as_str(), "datagram rejected");
                 None
             }

@@ -40,6 +40,7 @@ use clock::{Clock, Timer, sleep_for};
 use engine::{Engine, Machine};
 use sealing::Unsealed;
 use sealing::ring::Ring;
+use store::check::Checked;
 use store::worker::Answer;
 use udp::{Class, Socket, classify};
 use work::Report;
@@ -126,6 +127,8 @@ pub struct Sources {
     pub signals: Signals,
     /// The line to the guardian, to see its end; `None` without one.
     pub guardian: Option<tokio::net::UnixStream>,
+    /// What checks of the vote store find; `None` on an observer.
+    pub checked: Option<mpsc::Receiver<Checked>>,
     /// What becomes of the work of a leader; `None` on a node without any.
     pub worked: Option<mpsc::UnboundedReceiver<Report>>,
     /// The service manager, which hears of every turn.
@@ -160,6 +163,7 @@ enum Woken {
     Due,
     Readable,
     Stored(Answer),
+    Checked(Checked),
     Command((Command, oneshot::Sender<Reply>)),
     Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
@@ -200,6 +204,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
         match woken {
             Woken::Due | Woken::Readable => {}
             Woken::Stored(answer) => engine.stored(answer),
+            Woken::Checked(checked) => engine.checked(checked),
             Woken::Command((command, reply)) => engine.command(command, Some(reply)),
             Woken::Resolved(found) => resolved(&mut engine, found),
             Woken::Stop => {
@@ -241,8 +246,17 @@ async fn wait(
     socket: &Socket,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, rings, signals, guardian, worked, manager: _ } =
-        sources;
+    let Sources {
+        stored,
+        commands,
+        resolved,
+        rings,
+        signals,
+        guardian,
+        checked,
+        worked,
+        manager: _,
+    } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;
@@ -254,6 +268,7 @@ async fn wait(
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
         report = reported(worked.as_mut()) => report.map_or_else(|| lost("work"), Woken::Worked),
+        found = checked_store(checked.as_mut()) => found.map_or_else(|| lost("storage"), Woken::Checked),
         answer = stored.recv() => answer.map_or_else(|| lost("storage"), Woken::Stored),
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
@@ -275,6 +290,13 @@ async fn orphaned(guardian: Option<&tokio::net::UnixStream>) {
 async fn reported(worked: Option<&mut mpsc::UnboundedReceiver<Report>>) -> Option<Report> {
     match worked {
         Some(reports) => reports.recv().await,
+        None => core::future::pending().await,
+    }
+}
+
+async fn checked_store(checked: Option<&mut mpsc::Receiver<Checked>>) -> Option<Checked> {
+    match checked {
+        Some(checks) => checks.recv().await,
         None => core::future::pending().await,
     }
 }

@@ -422,7 +422,7 @@ fn judge(method: Method, uri: &str) -> Result<Wish, Answer> {
 
 #[test]
 fn an_unknown_path_is_404() {
-    for uri in ["/", "/nope", "/status/", "/Status", "/election", "/leader/x", "//health"] {
+    for uri in ["//", "/nope", "/status/", "/Status", "/election", "/leader/x", "//health"] {
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
             let answer = judge(method, uri).unwrap_err();
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{uri}");

@@ -203,13 +203,31 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "How late the protocol loop ran, against its own deadline.",
     ),
-    histogram("ringrift_p2p_fsync_seconds", &[], "Time of one durable write of the vote store."),
+    histogram(
+        "ringrift_p2p_fsync_seconds",
+        &[],
+        "Time of one durable write of the vote store, or of a check of its disk.",
+    ),
     counter(
         "ringrift_p2p_work_failures_total",
         &[],
         "Times the lead was given up because its hook failed or its lease ran thin.",
     ),
-    gauge("ringrift_p2p_store_works", &[], "1 while the vote store works."),
+    counter(
+        "ringrift_p2p_clock_steps_total",
+        &[],
+        "Times that the wall clock of this machine was set by half a second or more.",
+    ),
+    counter(
+        "ringrift_p2p_suspends_total",
+        &[],
+        "Times that this machine was suspended for half a second or more.",
+    ),
+    gauge(
+        "ringrift_p2p_store_works",
+        &[],
+        "1 while the vote store works: its last write and its last check succeeded.",
+    ),
     counter(
         "ringrift_p2p_queue_overflows_total",
         &[],
