@@ -15,10 +15,14 @@ pub mod clock;
 pub mod engine;
 pub mod entropy;
 pub mod guardian;
+pub mod intake;
 pub mod own;
 pub mod peers;
 pub mod ports;
+pub mod reserved;
+pub mod scheduling;
 pub mod sealing;
+pub mod shield;
 pub mod start;
 pub mod store;
 pub mod udp;
@@ -26,7 +30,7 @@ pub mod work;
 
 use core::fmt;
 use core::net::SocketAddr;
-use ringrift_wire::{Envelope, MAX_DATAGRAM, NodeId};
+use ringrift_wire::NodeId;
 use std::io;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,14 +41,12 @@ use crate::election::roster::Misfit;
 use crate::node::{Command, Reply};
 use clock::{Clock, Timer, sleep_for};
 use engine::{Engine, Machine};
+use intake::Intake;
 use sealing::Unsealed;
 use sealing::ring::Ring;
 use store::worker::Answer;
-use udp::{Class, Socket, classify};
+use udp::Socket;
 use work::Report;
-
-/// The most datagrams of one turn.
-const DATAGRAMS_PER_TURN: usize = 64;
 
 /// The most answers of the storage thread of one turn.
 const ANSWERS_PER_TURN: usize = 64;
@@ -172,12 +174,12 @@ enum Woken {
 /// See [`Error`].
 pub async fn serve<M: Machine, C: Clock + Copy>(
     mut engine: Engine<M, Arc<Socket>, C>,
-    socket: Arc<Socket>,
+    mut intake: Intake,
     clock: C,
     mut sources: Sources,
 ) -> Result<Option<u8>, Error> {
     let timer = Timer::new().map_err(Error::Descriptor)?;
-    let mut batch = Vec::with_capacity(DATAGRAMS_PER_TURN);
+    let mut batch = Vec::with_capacity(intake::PER_TURN);
     loop {
         engine.tick();
         if let Some(error) = engine.take_end() {
@@ -187,15 +189,16 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             engine.part();
             return Ok(engine.exit_code());
         }
+        intake.tend(clock.now());
         let sleep = sleep_for(clock.now(), engine.next_deadline());
-        let woken = wait(&timer, sleep, &socket, &mut sources).await;
+        let woken = wait(&timer, sleep, &intake, &mut sources).await;
         // What became due while the process did not run comes before what arrived meanwhile.
         engine.tick();
         match woken {
             Woken::Due | Woken::Readable => {}
             Woken::Stored(answer) => engine.stored(answer),
             Woken::Command((command, reply)) => engine.command(command, Some(reply)),
-            Woken::Resolved(found) => resolved(&mut engine, found),
+            Woken::Resolved(found) => resolved(&mut engine, &mut intake, found),
             Woken::Stop => {
                 info!("stopping");
                 engine.stop();
@@ -216,9 +219,9 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             engine.command(command, Some(reply));
         }
         for found in drain(&mut sources.resolved, COMMANDS_PER_TURN) {
-            resolved(&mut engine, found);
+            resolved(&mut engine, &mut intake, found);
         }
-        let more = receive(&mut engine, &socket, &mut batch);
+        let more = intake.receive(clock.now(), &mut engine, &mut batch);
         engine.datagrams(&mut batch);
         if more {
             // A flood keeps the socket readable: let the runtime look at timer and signals.
@@ -230,7 +233,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
 async fn wait(
     timer: &Timer,
     sleep: core::time::Duration,
-    socket: &Socket,
+    intake: &Intake,
     sources: &mut Sources,
 ) -> Woken {
     let Sources { stored, commands, resolved, rings, signals, guardian, worked } = sources;
@@ -249,7 +252,7 @@ async fn wait(
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
         Some(ring) = rings.recv() => Woken::Ring(ring),
-        ready = socket.readable() => match ready {
+        ready = intake.readable() => match ready {
             Ok(()) => Woken::Readable,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
@@ -272,31 +275,13 @@ async fn reported(worked: Option<&mut mpsc::UnboundedReceiver<Report>>) -> Optio
 
 fn resolved<M: Machine, C: Clock>(
     engine: &mut Engine<M, Arc<Socket>, C>,
+    intake: &mut Intake,
     (peer, addresses): (NodeId, Vec<SocketAddr>),
 ) {
+    intake.found(peer, &addresses);
     engine.command(Command::Resolved { peer, addresses }, None);
 }
 
 fn drain<T>(source: &mut mpsc::Receiver<T>, most: usize) -> impl Iterator<Item = T> {
     core::iter::from_fn(|| source.try_recv().ok()).take(most)
-}
-
-/// Takes what the socket has, up to the bound of a turn; tells whether there may be more.
-fn receive<M: Machine, C: Clock>(
-    engine: &mut Engine<M, Arc<Socket>, C>,
-    socket: &Socket,
-    batch: &mut Vec<(SocketAddr, Envelope)>,
-) -> bool {
-    let mut buffer = [0; MAX_DATAGRAM + 1];
-    for _ in 0..DATAGRAMS_PER_TURN {
-        match socket.receive(&mut buffer) {
-            Ok((length, from)) => {
-                let datagram = buffer.get_mut(..length).unwrap_or_default();
-                batch.extend(engine.decode(datagram, from).map(|envelope| (from, envelope)));
-            }
-            Err(error) if classify(&error) == Class::Later => return false,
-            Err(error) => engine.socket_failed(error, None),
-        }
-    }
-    true
 }
