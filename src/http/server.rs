@@ -97,7 +97,9 @@ pub fn spawn(
     limits: Limits,
 ) -> io::Result<Handle> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().event_interval(TASKS_PER_LOOK).build()?;
+    // What the loop has told is heard before anything that arrived after it.
+    let runtime = runtime.event_interval(TASKS_PER_LOOK).global_queue_interval(1);
+    let runtime = runtime.enable_all().build()?;
     let addresses = listeners.iter().map(net::TcpListener::local_addr).collect::<Result<_, _>>()?;
     let machine = Machine::watch(shared.facts.data_dir.clone())?;
     let slots = Arc::new(Slots::new(limits.connections));
