@@ -10,6 +10,7 @@ mod handover;
 mod herd;
 mod idle;
 mod lab;
+mod load;
 mod membership;
 mod sampler;
 #[expect(dead_code, reason = "the tests use more of it")]
@@ -48,6 +49,7 @@ pub fn main(name: &str) {
         "failover" => failover::run(),
         "handover" => handover::run(),
         "idle" => idle::run(),
+        "load" => load::run(),
         "membership" => membership::run(),
         _ => unreachable!("no bench is called {name}"),
     }

@@ -9,6 +9,7 @@ use super::address;
 use super::error::{ConfigErrors, Position, Warning};
 use super::hooks;
 use super::raw::{self, Node, Value};
+use super::scheduling;
 use super::section::{Faults, Section, nearest, repeated_keys};
 use super::together;
 use super::yaml::{duration_text, fnv1a};
@@ -21,7 +22,7 @@ use super::{
 /// a datagram to each.
 pub const MAX_VOTERS: usize = 31;
 
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 12] = [
     "cluster",
     "voters",
     "p2p_voters",
@@ -33,6 +34,7 @@ const TOP_LEVEL: [&str; 11] = [
     "hosts",
     "data_dir",
     "hooks",
+    "scheduling",
 ];
 
 const ELECTION: [&str; 8] = [
@@ -86,6 +88,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
         membership(top.take("membership"), &election, &gossip, hosts.len(), &mut faults);
     let hooks = hooks::read(top.take("hooks"), &election, &mut faults);
     let data_dir = top.path("data_dir", &mut faults).map(|(path, _)| path);
+    let scheduling = scheduling::read(top.take("scheduling"), &mut faults);
 
     let mut strangers: Vec<String> = Vec::new();
     for (key, ..) in top.rest() {
@@ -118,6 +121,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
         hosts,
         data_dir,
         hooks,
+        scheduling,
     };
     Ok(Loaded { config, warnings, foreign: strangers })
 }
@@ -319,7 +323,7 @@ fn gossip(node: Option<&Node>, faults: &mut Faults) -> Gossip {
 fn http(path: &str, node: Option<&Node>, faults: &mut Faults) -> Http {
     let section = &mut Section::new(path, node, faults);
     let port = section.integer("port", 1..=u16::MAX, faults);
-    let bind = section.bind("bind", faults);
+    let bind = section.bind_or_word("bind", faults);
     section.forbid_rest(&["port", "bind"], faults);
     Http { port, bind }
 }
@@ -399,7 +403,7 @@ fn host(
         port,
         http_port: http.port.or(http_default.port).unwrap_or(port),
         bind,
-        http_bind: http.bind.or(bind).or(http_default.bind),
+        http_bind: http.bind.or(http_default.bind).or(bind),
         priority,
         gpu,
         tailscale_ip,

@@ -24,6 +24,7 @@ pub mod identity;
 mod loopback;
 mod params;
 mod raw;
+mod scheduling;
 mod section;
 mod together;
 pub mod token;
@@ -42,6 +43,7 @@ pub use file::{MAX_FILE_BYTES, Surroundings, data_dir, find, load, open, promise
 pub use hooks::Hooks;
 pub use loopback::{Layout, loopback, on_loopback};
 pub use params::{Derived, derived, node_params, places};
+pub use scheduling::Scheduling;
 
 /// The port of gossip (UDP) and HTTP (TCP) where the file names no other.
 pub const DEFAULT_PORT: u16 = 8770;
@@ -86,6 +88,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// What a node runs when the lead comes, goes or changes.
     pub hooks: Hooks,
+    /// What a node asks of the system to be in time.
+    pub scheduling: Scheduling,
 }
 
 /// How gossip is sealed.
@@ -196,8 +200,8 @@ pub struct Host {
     pub http_port: u16,
     /// Address that its gossip socket binds, when not decided by `address`.
     pub bind: Option<IpAddr>,
-    /// Address that its HTTP server binds: its `http.bind`, else its `bind`, else the file's
-    /// `http.bind`, when not decided by `address`.
+    /// Address that its HTTP server binds: its `http.bind`, else the file's, else its `bind`, when not decided
+    /// by `address`.
     pub http_bind: Option<IpAddr>,
     /// Its place among the voters.
     pub priority: HostPriority,

@@ -1,7 +1,7 @@
 //! Reading one group of keys: every value is taken by name, what is wrong is noted and reading goes on.
 
 use core::fmt::Display;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -232,6 +232,18 @@ impl<'a> Section<'a> {
                 None
             }
         }
+    }
+
+    /// Takes an address to bind, `loopback` or `all`.
+    pub(super) fn bind_or_word(&mut self, name: &str, faults: &mut Faults) -> Option<IpAddr> {
+        let word = self.entries.iter().find(|(key, ..)| *key == name).map(|(.., node)| &node.value);
+        let ip = match word {
+            Some(Value::Text(text)) if text == "loopback" => Ipv4Addr::LOCALHOST.into(),
+            Some(Value::Text(text)) if text == "all" => Ipv6Addr::UNSPECIFIED.into(),
+            _ => return self.bind(name, faults),
+        };
+        self.take(name);
+        Some(ip)
     }
 
     /// Takes an absolute path.

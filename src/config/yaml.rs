@@ -68,6 +68,9 @@ impl Config {
         if let Some(hooks) = self.hooks.to_value(election) {
             put("hooks", hooks);
         }
+        if let Some(scheduling) = self.scheduling.to_value() {
+            put("scheduling", scheduling);
+        }
         let hosts = self.hosts.iter().map(|(id, host)| (id.to_string(), host.to_value(&self.http)));
         put("hosts", Value::Object(hosts.collect()));
         Value::Object(root)
@@ -88,7 +91,7 @@ impl Host {
         }
         // What the defaults give anyway is left out.
         let port = (self.http_port != default.port.unwrap_or(self.port)).then_some(self.http_port);
-        let bind = self.http_bind.filter(|_| self.http_bind != self.bind.or(default.bind));
+        let bind = self.http_bind.filter(|_| self.http_bind != default.bind.or(self.bind));
         if let Some(http) = http(port, bind) {
             put("http", http);
         }

@@ -27,7 +27,7 @@ mod working;
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
-use ringrift_wire::{Boot, Envelope, MAX_DATAGRAM, Message, NodeId, encode};
+use ringrift_wire::{Boot, DecodeError, Envelope, MAX_DATAGRAM, Message, NodeId, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -216,22 +216,28 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     }
 
     /// Decodes a datagram, or counts why it is none. The buffer holds nothing of use afterwards.
-    #[must_use]
-    pub fn decode(&mut self, datagram: &mut [u8], from: SocketAddr) -> Option<Envelope> {
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn decode(
+        &mut self,
+        datagram: &mut [u8],
+        from: SocketAddr,
+    ) -> Result<Envelope, DecodeError> {
         let traffic = &self.outside.metrics.traffic;
-        match self.sealing.read(datagram, self.speaker.cluster_tag) {
+        let read = self.sealing.read(datagram, self.speaker.cluster_tag);
+        match &read {
             Ok(envelope) => {
                 traffic.received(kind_index(envelope.message.kind()), datagram.len());
                 trace!(%from, kind = envelope.message.kind().as_str(), "received");
-                Some(envelope)
             }
             Err(error) => {
-                traffic.rejected(reason_index(error));
-                self.newer.seen(error, from);
+                traffic.rejected(reason_index(*error));
+                self.newer.seen(*error, from);
                 debug!(%from, reason = error.as_str(), "datagram rejected");
-                None
             }
         }
+        read
     }
 
     /// Takes the answer of the storage thread.

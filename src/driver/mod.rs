@@ -15,11 +15,15 @@ pub mod clock;
 pub mod engine;
 pub mod entropy;
 pub mod guardian;
+pub mod intake;
 pub mod own;
 pub mod peers;
 pub mod ports;
+pub mod reserved;
+pub mod scheduling;
 pub mod sealing;
 pub mod service;
+pub mod shield;
 pub mod start;
 pub mod store;
 pub mod udp;
@@ -27,7 +31,7 @@ pub mod work;
 
 use core::fmt;
 use core::net::SocketAddr;
-use ringrift_wire::{Envelope, MAX_DATAGRAM, NodeId};
+use ringrift_wire::NodeId;
 use std::io;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,15 +42,13 @@ use crate::election::roster::Misfit;
 use crate::node::{Command, Reply};
 use clock::{Clock, Timer, sleep_for};
 use engine::{Engine, Machine};
+use intake::Intake;
 use sealing::Unsealed;
 use sealing::ring::Ring;
 use store::check::Checked;
 use store::worker::Answer;
-use udp::{Class, Socket, classify};
+use udp::Socket;
 use work::Report;
-
-/// The most datagrams of one turn.
-const DATAGRAMS_PER_TURN: usize = 64;
 
 /// The most answers of the storage thread of one turn.
 const ANSWERS_PER_TURN: usize = 64;
@@ -179,12 +181,12 @@ enum Woken {
 /// See [`Error`].
 pub async fn serve<M: Machine, C: Clock + Copy>(
     mut engine: Engine<M, Arc<Socket>, C>,
-    socket: Arc<Socket>,
+    mut intake: Intake,
     clock: C,
     mut sources: Sources,
 ) -> Result<Option<u8>, Error> {
     let timer = Timer::new().map_err(Error::Descriptor)?;
-    let mut batch = Vec::with_capacity(DATAGRAMS_PER_TURN);
+    let mut batch = Vec::with_capacity(intake::PER_TURN);
     loop {
         engine.tick();
         if let Some(error) = engine.take_end() {
@@ -195,10 +197,11 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             return Ok(engine.exit_code());
         }
         let now = clock.now();
+        intake.tend(now);
         sources.manager.turned(now, &engine.shown());
         let deadlines = [engine.next_deadline(), sources.manager.next_deadline()];
         let sleep = sleep_for(now, deadlines.into_iter().flatten().min());
-        let woken = wait(&timer, sleep, &socket, &mut sources).await;
+        let woken = wait(&timer, sleep, &intake, &mut sources).await;
         // What became due while the process did not run comes before what arrived meanwhile.
         engine.tick();
         match woken {
@@ -206,7 +209,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             Woken::Stored(answer) => engine.stored(answer),
             Woken::Checked(checked) => engine.checked(checked),
             Woken::Command((command, reply)) => engine.command(command, Some(reply)),
-            Woken::Resolved(found) => resolved(&mut engine, found),
+            Woken::Resolved(found) => resolved(&mut engine, &mut intake, found),
             Woken::Stop => {
                 info!("stopping");
                 sources.manager.stopping();
@@ -229,9 +232,9 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             engine.command(command, Some(reply));
         }
         for found in drain(&mut sources.resolved, COMMANDS_PER_TURN) {
-            resolved(&mut engine, found);
+            resolved(&mut engine, &mut intake, found);
         }
-        let more = receive(&mut engine, &socket, &mut batch);
+        let more = intake.receive(clock.now(), &mut engine, &mut batch);
         engine.datagrams(&mut batch);
         if more {
             // A flood keeps the socket readable: let the runtime look at timer and signals.
@@ -243,7 +246,7 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
 async fn wait(
     timer: &Timer,
     sleep: core::time::Duration,
-    socket: &Socket,
+    intake: &Intake,
     sources: &mut Sources,
 ) -> Woken {
     let Sources {
@@ -273,7 +276,7 @@ async fn wait(
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
         Some(ring) = rings.recv() => Woken::Ring(ring),
-        ready = socket.readable() => match ready {
+        ready = intake.readable() => match ready {
             Ok(()) => Woken::Readable,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
@@ -303,31 +306,13 @@ async fn checked_store(checked: Option<&mut mpsc::Receiver<Checked>>) -> Option<
 
 fn resolved<M: Machine, C: Clock>(
     engine: &mut Engine<M, Arc<Socket>, C>,
+    intake: &mut Intake,
     (peer, addresses): (NodeId, Vec<SocketAddr>),
 ) {
+    intake.found(peer, &addresses);
     engine.command(Command::Resolved { peer, addresses }, None);
 }
 
 fn drain<T>(source: &mut mpsc::Receiver<T>, most: usize) -> impl Iterator<Item = T> {
     core::iter::from_fn(|| source.try_recv().ok()).take(most)
-}
-
-/// Takes what the socket has, up to the bound of a turn; tells whether there may be more.
-fn receive<M: Machine, C: Clock>(
-    engine: &mut Engine<M, Arc<Socket>, C>,
-    socket: &Socket,
-    batch: &mut Vec<(SocketAddr, Envelope)>,
-) -> bool {
-    let mut buffer = [0; MAX_DATAGRAM + 1];
-    for _ in 0..DATAGRAMS_PER_TURN {
-        match socket.receive(&mut buffer) {
-            Ok((length, from)) => {
-                let datagram = buffer.get_mut(..length).unwrap_or_default();
-                batch.extend(engine.decode(datagram, from).map(|envelope| (from, envelope)));
-            }
-            Err(error) if classify(&error) == Class::Later => return false,
-            Err(error) => engine.socket_failed(error, None),
-        }
-    }
-    true
 }

@@ -5,7 +5,9 @@
 
 use arc_swap::ArcSwap;
 use core::any::Any;
+use core::net::SocketAddr;
 use ringrift_wire::{NodeId, cluster_tag};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::clock::{Clock, SystemClock};
 use super::engine::{Engine, Outside, Speaker, kind_words, reason_words};
 use super::guardian::{Link, Note};
+use super::intake::Intake;
 use super::own::{self, Said};
 use super::peers::{self, Named, SystemResolver};
 use super::sealing::Sealing;
@@ -26,9 +29,9 @@ use super::service::Manager;
 use super::store::{self, Machine, Start, Store, check, worker};
 use super::udp::Socket;
 use super::work;
-use super::{Error, Signals, Sources, entropy, ports, serve};
+use super::{Error, Signals, Sources, entropy, ports, scheduling, serve};
 use crate::config::token::Token;
-use crate::config::{Address, Config, node_params};
+use crate::config::{Address, Config, Host, node_params};
 use crate::election::VoterSet;
 use crate::election::record::Restored;
 use crate::election::roster::{self, Roster};
@@ -137,9 +140,14 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let mut params = node_params(&config, me, boot, started_unix, address, seed);
     let work = work::Plan { hooks: config.hooks.clone(), command };
     params.election.work_grace = work.grace();
-    let limits = Limits::default().with_work(work.grace());
+    let limits = http_limits(scheduling::open_files()).with_work(work.grace());
     let work = if work.is_empty() { None } else { Some(work) };
     let work = work.map(|plan| work::employ(me, &data_dir, plan)).transpose();
+    // What the work starts runs as it would without a node; all threads from here on are the node's own.
+    for refusal in scheduling::ask(config.scheduling) {
+        warn!(warning = refusal, "configuration");
+        warnings.push(refusal);
+    }
     let work_shown = Arc::default();
     let (work, worked) = work.map_err(Error::Descriptor)?.unzip();
     if restored.may_release && restored.record.is_some_and(|it| it.voted_for == Some(me)) {
@@ -170,6 +178,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let storage = worker::spawn(store, answers).map_err(Error::Descriptor)?;
     let (to_node, commands) = mpsc::channel(COMMAND_QUEUE);
     let names = named_peers(&config, me);
+    let voters = voters_at(&config, me);
     let tag = cluster_tag(&config.cluster);
     let config = Arc::new(config);
     let keys = Arc::new(ArcSwap::from_pointee(reload::describe(sealed.as_ref())));
@@ -245,7 +254,8 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
             worked,
             manager,
         };
-        serve(engine, socket, clock, sources).await
+        let intake = Intake::new(socket, voters, speaker);
+        serve(engine, intake, clock, sources).await
     });
     // A look-up that hangs must not keep the process.
     runtime.shutdown_background();
@@ -304,6 +314,22 @@ fn named_peers(config: &Config, me: NodeId) -> Vec<Named> {
         Address::Name(name) => Some(Named { peer: *id, name: name.clone(), port: host.port }),
     });
     named.collect()
+}
+
+/// The limits of HTTP where so many files may be open: a quarter is left to everything else.
+fn http_limits(open_files: u64) -> Limits {
+    let room = usize::try_from(open_files / 4 * 3).unwrap_or(http::CONNECTIONS);
+    Limits { connections: http::CONNECTIONS.min(room), ..Limits::default() }
+}
+
+/// Where the other voters are, as far as the file alone tells.
+fn voters_at(config: &Config, me: NodeId) -> BTreeMap<NodeId, Vec<SocketAddr>> {
+    let others = config.voters.iter().filter(|id| **id != me);
+    let at = |id: &NodeId| match config.hosts.get(id) {
+        Some(Host { address: Address::Ip(ip), port, .. }) => vec![SocketAddr::new(*ip, *port)],
+        Some(_) | None => Vec::new(),
+    };
+    others.map(|id| (*id, at(id))).collect()
 }
 
 #[cfg(test)]

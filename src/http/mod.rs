@@ -28,7 +28,8 @@
 //! 1. The server runs on its own thread with its own runtime and shares nothing with the protocol
 //!    loop that could make it wait: a snapshot is loaded, a command is tried, numbers are atomics.
 //! 2. Whatever is said about leading is computed at the moment of the answer.
-//! 3. Connections, heads, bodies and the time of each have a limit in [`Limits`].
+//! 3. Connections, heads, bodies and the time of each have a limit in [`Limits`], and whoever keeps all
+//!    connections busy with nothing gives way to those who ask something.
 //! 4. A reader of `/events` that does not read is cut off and costs a bounded amount of memory; the
 //!    protocol loop neither waits for it nor knows of it.
 //! 5. A POST caused by a page of another origin never reaches the node.
@@ -48,6 +49,7 @@ mod probes;
 mod ring;
 mod route;
 mod server;
+mod slots;
 mod status;
 mod verbs;
 mod work;
@@ -70,6 +72,9 @@ pub use work::Work;
 
 /// The largest body that a request may have, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// The most connections at once, unless told otherwise.
+pub const CONNECTIONS: usize = 2_048;
 
 /// A command for the node and where its answer is awaited.
 pub type Request = (Command, oneshot::Sender<Reply>);
@@ -99,7 +104,8 @@ pub struct Shared {
 /// What a client may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, 512 by default; one more is told 503 and closed.
+    /// Connections at once, [`CONNECTIONS`] by default. One more takes the place of one that waits for its next
+    /// request; when all are being answered it is told 503 and closed.
     pub connections: usize,
     /// From the opening of a connection or the last answer to the next complete head, 10 s.
     pub head: Duration,
@@ -129,7 +135,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 512,
+            connections: CONNECTIONS,
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             command: Duration::from_secs(10),

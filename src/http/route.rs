@@ -35,6 +35,21 @@ pub(super) enum Page {
     Metrics,
 }
 
+impl Page {
+    /// Whether it grows with the cluster. The others, which probes ask for all the time, never wait for one that
+    /// does.
+    pub(super) const fn is_long(self) -> bool {
+        match self {
+            Self::Health | Self::Ready | Self::Leader => false,
+            Self::Home { .. }
+            | Self::Status { .. }
+            | Self::Election
+            | Self::Members
+            | Self::Metrics => true,
+        }
+    }
+}
+
 /// What can be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {

@@ -26,6 +26,7 @@ use super::feed::Tap;
 use super::guard::Ends;
 use super::machine::Machine;
 use super::route::{self, Deed, Wish};
+use super::slots::{Slot, Slots};
 use super::{Limits, MAX_BODY, Shared, election, verbs};
 use crate::node::{Command, Reply};
 use crate::telemetry::{Metrics, View};
@@ -41,6 +42,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the kernel keeps of an answer that a client does not take, in bytes; Linux takes it twice.
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// How many tasks run between two looks at what has arrived. A long page is one task: a short question waits
+/// for so many of them at most.
+const TASKS_PER_LOOK: u32 = 8;
 
 /// What a connection beyond the limit is told.
 fn too_many() -> String {
@@ -91,12 +96,16 @@ pub fn spawn(
     tap: Tap,
     limits: Limits,
 ) -> io::Result<Handle> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // What the loop has told is heard before anything that arrived after it.
+    let runtime = runtime.event_interval(TASKS_PER_LOOK).global_queue_interval(1);
+    let runtime = runtime.enable_all().build()?;
     let addresses = listeners.iter().map(net::TcpListener::local_addr).collect::<Result<_, _>>()?;
     let machine = Machine::watch(shared.facts.data_dir.clone())?;
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let slots = Arc::new(Slots::new(limits.connections));
     let hub = Arc::new(Hub::new(&shared, &tap, limits));
-    let server = Arc::new(Server { shared, limits, machine, slots, hub });
+    let turns = Semaphore::new(1);
+    let server = Arc::new(Server { shared, limits, machine, slots, hub, turns });
     let context = runtime.enter();
     runtime.spawn(Arc::clone(&server).gather(tap));
     for listener in listeners {
@@ -119,22 +128,22 @@ pub(super) struct Server {
     shared: Shared,
     limits: Limits,
     machine: Machine,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     hub: Arc<Hub>,
+    /// Who writes a long page next, one after the other: what is short goes between them.
+    turns: Semaphore,
 }
 
 async fn accept(listener: TcpListener, server: Arc<Server>) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => match Arc::clone(&server.slots).try_acquire_owned() {
-                Ok(slot) => {
-                    let server = Arc::clone(&server);
-                    tokio::spawn(async move {
-                        serve(stream, peer, server).await;
-                        drop(slot);
-                    });
+            Ok((stream, peer)) => match server.slots.take(peer.ip()).await {
+                Some(slot) => {
+                    let number = slot.number();
+                    let task = tokio::spawn(serve(stream, peer, slot, Arc::clone(&server)));
+                    server.slots.may_end(number, task.abort_handle());
                 }
-                Err(_) => {
+                None => {
                     server.shared.metrics.connection_refused();
                     refuse(stream);
                 }
@@ -155,7 +164,7 @@ fn refuse(stream: TcpStream) {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
+async fn serve(stream: TcpStream, peer: SocketAddr, slot: Slot, server: Arc<Server>) {
     let Ok(local) = stream.local_addr() else { return };
     // Without it answers only wait a little.
     let _ = stream.set_nodelay(true);
@@ -164,11 +173,11 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
     let limits = server.limits;
     let ends = Ends { peer, local };
     let (progress, mut progresses) = watch::channel(());
-    let progress = Arc::new(progress);
+    let client = Arc::new(Client { ends, slot, progress });
     let service = service_fn(move |request| {
-        progress.send_replace(());
-        let (server, progress) = (Arc::clone(&server), Arc::clone(&progress));
-        async move { Ok::<_, Infallible>(server.answer(request, ends, progress).await) }
+        client.progress.send_replace(());
+        let (server, client) = (Arc::clone(&server), Arc::clone(&client));
+        async move { Ok::<_, Infallible>(server.answer(request, client).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -197,6 +206,21 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
     }
 }
 
+/// One connection, as its requests see it.
+#[derive(Debug)]
+pub(super) struct Client {
+    ends: Ends,
+    slot: Slot,
+    progress: watch::Sender<()>,
+}
+
+impl Client {
+    /// It takes what it is told.
+    pub(super) fn goes_on(&self) {
+        self.progress.send_replace(());
+    }
+}
+
 impl Server {
     /// What the readers of `/events` share.
     pub(super) fn hub(&self) -> &Hub {
@@ -214,31 +238,41 @@ impl Server {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        ends: Ends,
-        progress: Arc<watch::Sender<()>>,
+        client: Arc<Client>,
     ) -> Response<Payload> {
+        client.slot.is_answered();
         // Requests that wait on one connection take turns with those of the others.
         yield_now().await;
         let (parts, body) = request.into_parts();
-        let answer = match route::wish(&parts, ends, &self.shared.facts) {
-            Ok(Wish::Follow) if parts.method == Method::HEAD => return Stream::empty().into(),
+        let answer = match route::wish(&parts, client.ends, &self.shared.facts) {
+            Ok(Wish::Follow) if parts.method == Method::HEAD => {
+                client.slot.waits();
+                return Stream::empty().into();
+            }
             Ok(Wish::Follow) => {
                 let last = parts.headers.get("last-event-id");
-                match Arc::clone(&self).follow(last.map(HeaderValue::as_bytes), progress) {
+                match Arc::clone(&self).follow(last.map(HeaderValue::as_bytes), &client) {
                     Ok(stream) => return stream.into(),
                     Err(answer) => answer,
                 }
             }
             Ok(Wish::Tell(page)) => {
+                let _turn = if page.is_long() { self.turns.acquire().await.ok() } else { None };
                 self.at_present(|present| route::tell(page, present, &self.shared.metrics))
             }
-            Ok(Wish::Act(deed)) => match self.read(body).await {
-                Ok(body) => self.act(deed, &body).await,
-                Err(answer) => answer,
-            },
+            Ok(Wish::Act(deed)) => {
+                client.slot.waits();
+                let body = self.read(body).await;
+                client.slot.is_answered();
+                match body {
+                    Ok(body) => self.act(deed, &body).await,
+                    Err(answer) => answer,
+                }
+            }
             Err(answer) => answer,
         };
-        answer.into()
+        client.slot.waits();
+        if self.slots.is_scarce() { answer.closing().into() } else { answer.into() }
     }
 
     /// Answers from the snapshot and the moment of now.

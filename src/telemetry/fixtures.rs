@@ -90,6 +90,7 @@ pub(crate) fn config() -> Config {
         hosts: names.zip(1..).map(|(name, order)| (id(name), host(name, order))).collect(),
         data_dir: None,
         hooks,
+        scheduling: config::Scheduling::default(),
     }
 }
 

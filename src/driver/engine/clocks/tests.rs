@@ -100,7 +100,7 @@ impl Hosts {
                     continue;
                 };
                 if let Some(envelope) =
-                    host.engine.decode(&mut buffer[..length], from).filter(|_| !host.asleep)
+                    host.engine.decode(&mut buffer[..length], from).ok().filter(|_| !host.asleep)
                 {
                     host.engine.datagrams(&mut vec![(from, envelope)]);
                 }

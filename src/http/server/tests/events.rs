@@ -249,7 +249,7 @@ fn one_reader_too_many_is_told_so_and_a_place_becomes_free_again() {
 /// As many as connections are allowed, and no page waits for any of them.
 #[test]
 fn a_thousand_readers_leave_the_server_to_the_others() {
-    let server = start(Limits { connections: 1_100, readers: 128, ..unlimited() });
+    let server = start(Limits { connections: 2_000, readers: 128, ..unlimited() });
     let mut told = (0, 0);
     let clients: Vec<_> = (0..1_000)
         .map(|_| {
