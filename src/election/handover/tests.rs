@@ -399,8 +399,7 @@ fn a_leader_whose_work_is_overdue_wins_no_re_election() {
     });
     let asked = asked.expect("it stands again while it leads");
     let verdict = ringrift_wire::Verdict::Granted;
-    let answer =
-        ringrift_wire::Answer { set, term: asked.term, number: asked.number, verdict };
+    let answer = ringrift_wire::Answer { set, term: asked.term, number: asked.number, verdict };
     let led = |lab: &Lab| {
         let core = lab.machines[&id("a")].core().unwrap();
         (core.leading_term(), core.lease())
