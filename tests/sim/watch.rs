@@ -184,12 +184,16 @@ impl World {
                 }
             }
         }
-        let leader = self.checkers.leases.leader(self.now).map(|(leader, _)| leader);
-        let leader = leader.filter(|leader| healed.contains(leader)).map(|it| self.hosts[it].id);
+        let leads = self.checkers.leases.leader(self.now).map(|(leader, _)| leader);
+        let leader = leads.filter(|leader| healed.contains(leader)).map(|it| self.hosts[it].id);
+        let (leads, now) = (leads.map(|leads| self.hosts[leads].id), self.now);
+        let news = leads
+            .zip(self.checkers.agreement.as_mut())
+            .is_some_and(|(leads, agreement)| agreement.is_news(now, leads));
         let said = status.leader_at(local);
-        if let (Some(leader), Some(agreement)) = (leader, &mut self.checkers.agreement)
-            && !agreement.is_news(self.now, leader)
-            && let Some(said) = said.filter(|said| *said != leader)
+        if let (Some(leader), Some(said)) = (leader, said)
+            && leader != said
+            && !news
         {
             differs = Some(format!("names {said}, and {leader} leads"));
         }
