@@ -214,7 +214,7 @@ impl World {
             Ending::Wiped => {
                 self.hits.hit(Path::DiskWiped);
                 // What an observer has on its disk decides nothing.
-                self.wipes += u64::from(host < self.options.voters);
+                self.wipes += u64::from(host < self.options.voters || self.options.changes);
                 state.disk = Disk::default();
                 self.checkers.terms.found(host, 0);
             }

@@ -64,13 +64,15 @@ impl Agreement {
         }
     }
 
-    /// Whether a host may still name somebody else than this leader.
+    /// This voter leads. Whether a host may still name the one before.
     pub(crate) fn is_news(&mut self, now: Nanos, leader: NodeId) -> bool {
-        let (_, since) = *self.leader.get_or_insert((leader, 0));
-        let known = self.leader.filter(|(before, _)| *before == leader);
-        let since = known.map_or(now, |_| since);
-        self.leader = Some((leader, since));
-        now < since + self.lease && since > 0
+        match self.leader {
+            Some((known, since)) if known == leader => now < since + self.lease,
+            _ => {
+                self.leader = Some((leader, now));
+                true
+            }
+        }
     }
 
     /// The process of a healed host says who leads: rightly, or that it knows of nobody.
