@@ -13,7 +13,9 @@ pub mod history;
 pub mod keygen;
 pub mod members;
 pub mod net;
+pub mod old;
 pub mod operator;
+pub mod pages;
 pub mod run;
 pub mod status;
 pub mod term;
@@ -21,7 +23,7 @@ pub mod voters;
 mod why;
 pub mod work;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
 
@@ -99,12 +101,16 @@ pub enum Command {
     /// Change who the voters are, one at a time
     #[command(subcommand)]
     Voters(voters::VotersCommand),
+    /// Print what a shell reads to complete the arguments of this program
+    Completions(pages::CompletionsArgs),
+    /// Print the manual page of this program, or write one for each subcommand
+    Man(pages::ManArgs),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
 /// and says how to end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::try_parse_from(old::with_command(arguments)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors. A reader that has gone away is nobody to tell.
@@ -128,6 +134,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Resume(args) => operator::resume(&args).and_then(|text| print(&text)),
         Command::Trigger(args) => operator::trigger(&args).and_then(|text| print(&text)),
         Command::ReloadKeys(args) => operator::reload_keys(&args).and_then(|text| print(&text)),
+        Command::Completions(args) => print(&pages::completions(&args, Arguments::command())),
+        Command::Man(args) => pages::man(&args, Arguments::command()).and_then(|text| print(&text)),
         Command::Keygen => keygen::run().and_then(|text| print(&text)),
         Command::Voters(voters::VotersCommand::Plan(args)) => {
             voters::run(&args).and_then(|text| print(&text))
@@ -161,7 +169,6 @@ fn print(text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn exit_of(line: &str) -> u8 {
         main(line.split(' ').map(OsString::from)).code()

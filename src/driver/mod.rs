@@ -19,6 +19,7 @@ pub mod own;
 pub mod peers;
 pub mod ports;
 pub mod sealing;
+pub mod service;
 pub mod start;
 pub mod store;
 pub mod udp;
@@ -130,6 +131,8 @@ pub struct Sources {
     pub checked: Option<mpsc::Receiver<Checked>>,
     /// What becomes of the work of a leader; `None` on a node without any.
     pub worked: Option<mpsc::UnboundedReceiver<Report>>,
+    /// The service manager, which hears of every turn.
+    pub manager: service::Manager,
 }
 
 /// The signals that the process listens to.
@@ -191,7 +194,10 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             engine.part();
             return Ok(engine.exit_code());
         }
-        let sleep = sleep_for(clock.now(), engine.next_deadline());
+        let now = clock.now();
+        sources.manager.turned(now, &engine.shown());
+        let deadlines = [engine.next_deadline(), sources.manager.next_deadline()];
+        let sleep = sleep_for(now, deadlines.into_iter().flatten().min());
         let woken = wait(&timer, sleep, &socket, &mut sources).await;
         // What became due while the process did not run comes before what arrived meanwhile.
         engine.tick();
@@ -203,12 +209,14 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             Woken::Resolved(found) => resolved(&mut engine, found),
             Woken::Stop => {
                 info!("stopping");
+                sources.manager.stopping();
                 engine.stop();
             }
             Woken::Ring((ring, unsealed)) => engine.reseal(ring, unsealed),
             Woken::Orphaned => {
                 warn!("the guardian is gone: stopping");
                 sources.guardian = None;
+                sources.manager.stopping();
                 engine.stop();
             }
             Woken::Worked(report) => engine.worked(report),
@@ -238,7 +246,17 @@ async fn wait(
     socket: &Socket,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, rings, signals, guardian, checked, worked } = sources;
+    let Sources {
+        stored,
+        commands,
+        resolved,
+        rings,
+        signals,
+        guardian,
+        checked,
+        worked,
+        manager: _,
+    } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;

@@ -22,6 +22,7 @@ use super::own::{self, Said};
 use super::peers::{self, Named, SystemResolver};
 use super::sealing::Sealing;
 use super::sealing::reload::{self, Reloader};
+use super::service::Manager;
 use super::store::{self, Machine, Start, Store, check, worker};
 use super::udp::Socket;
 use super::work;
@@ -232,8 +233,18 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
             engine.check_store(asking, lease);
         }
         let guardian = hearing;
-        let sources =
-            Sources { stored, checked, commands, resolved, rings, signals, guardian, worked };
+        let manager = Manager::of_process();
+        let sources = Sources {
+            stored,
+            checked,
+            commands,
+            resolved,
+            rings,
+            signals,
+            guardian,
+            worked,
+            manager,
+        };
         serve(engine, socket, clock, sources).await
     });
     // A look-up that hangs must not keep the process.
