@@ -12,6 +12,7 @@ mod get;
 pub mod history;
 pub mod keygen;
 pub mod members;
+pub mod net;
 pub mod old;
 pub mod operator;
 pub mod pages;
@@ -70,7 +71,7 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// Run every voter of a configuration on this machine, as child processes
     Cluster(cluster::ClusterArgs),
-    /// Check a configuration and print what it comes to
+    /// Check a configuration and print what it comes to, or with --net the network
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
@@ -122,7 +123,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Exec(args) => return ended(exec::run(args)),
         Command::Work(args) => return ended(Err(work::become_program(&args))),
         Command::Cluster(args) => cluster::run(args),
-        Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
+        Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Members(args) => members::run(&args).and_then(|text| print(&text)),
         Command::Events(args) => events::run(&args),
