@@ -7,6 +7,7 @@
 
 mod notify;
 mod pages;
+mod prometheus;
 #[expect(dead_code, reason = "the other test binaries use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -74,6 +74,16 @@ pub const FAMILIES: &[Family] = &[
         "Changes of the known leader, from another node or from none.",
     ),
     gauge("ringrift_p2p_leader_lease_seconds", &[], "Time left of this node's lease; 0 without."),
+    gauge(
+        "ringrift_p2p_lease_length_seconds",
+        &[],
+        "The lease of the configuration, election.lease.",
+    ),
+    gauge(
+        "ringrift_p2p_drained",
+        &[],
+        "1 while this voter was told to refuse to lead and was not resumed.",
+    ),
     counter(
         "ringrift_p2p_leader_heartbeats_acknowledged_total",
         &[],
