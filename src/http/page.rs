@@ -175,7 +175,8 @@ mod tests {
         let list = between(PAGE, "const EVENTS = [", "]");
         let mut listed: Vec<&str> = list.split(',').map(|it| it.trim().trim_matches('"')).collect();
         let mut names = NAMES.to_vec();
-        (listed.sort_unstable(), names.sort_unstable());
+        listed.sort_unstable();
+        names.sort_unstable();
         assert_eq!(listed, names);
     }
 
