@@ -36,6 +36,11 @@ fn a_full_disk_costs_no_vote_and_no_restart_and_only_a_new_store_needs_room() {
         cluster.kill(leader);
         let (next, later) = cluster.wait_agreed(&cluster.running());
         assert!(next != leader && later > term);
+        // Not even the room of its lock file is left to it.
+        mounts.run(&format!(
+            ": > {place}/{}/lock; ! cat /dev/zero 2>/dev/null >> {place}/filler",
+            NAMES[leader]
+        ));
         let command = mounts.node(&cluster, leader);
         cluster.start_as(leader, command);
         assert_eq!(cluster.wait_agreed(&[0, 1, 2, 3]), (next, later));

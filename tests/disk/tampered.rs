@@ -109,6 +109,10 @@ fn writes_that_fail_cost_the_leader_its_lead_and_a_voter_its_vote_and_nobody_vot
     let next = wait_moved(&cluster, leader);
     assert_ne!(next, other);
     assert!(log_of(&cluster, leader).contains("store_failed"));
+    // The check tells of the disk; that no vote left is the word of the write itself.
+    wait_for("a vote that could not be written", || {
+        log_of(&cluster, other).contains("the vote store cannot be written").then_some(())
+    });
     // Three can write: a quorum. With one of them gone nobody leads.
     cluster.kill(next);
     cluster.wait_leaderless(&cluster.running());
