@@ -36,13 +36,18 @@ fn a_full_disk_costs_no_vote_and_no_restart_and_only_a_new_store_needs_room() {
         cluster.kill(leader);
         let (next, later) = cluster.wait_agreed(&cluster.running());
         assert!(next != leader && later > term);
+        // Not even the room of its lock file is left to it.
+        mounts.run(&format!(
+            ": > {place}/{}/lock; ! cat /dev/zero 2>/dev/null >> {place}/filler",
+            NAMES[leader]
+        ));
         let command = mounts.node(&cluster, leader);
         cluster.start_as(leader, command);
         assert_eq!(cluster.wait_agreed(&[0, 1, 2, 3]), (next, later));
         (leader, term) = (next, later);
     }
-    for node in 0..4 {
-        assert_eq!(crate::store_of(&cluster, node)["works"], true, "{}", NAMES[node]);
+    for (node, name) in NAMES.iter().enumerate().take(4) {
+        assert_eq!(crate::store_of(&cluster, node)["works"], true, "{name}");
     }
     let log = refused(&mut cluster, &mounts, 4);
     assert!(log.contains("No space left on device") && log.contains("make room there"), "{log}");

@@ -1,9 +1,9 @@
 //! Disks that fail to make a write durable, take seconds for it, or hang for ever.
 
-use crate::support::cluster::{Cluster, Timing, on_loopback};
+use crate::support::cluster::{Cluster, Timing};
 use crate::support::wait_for;
 use crate::tracer::Tracer;
-use crate::{ALL, five, log_of, wait_failed, wait_moved, wait_works};
+use crate::{ALL, five, five_with, log_of, wait_failed, wait_moved, wait_works};
 
 const HANG: &str = "delay_enter=1000000000";
 
@@ -109,6 +109,10 @@ fn writes_that_fail_cost_the_leader_its_lead_and_a_voter_its_vote_and_nobody_vot
     let next = wait_moved(&cluster, leader);
     assert_ne!(next, other);
     assert!(log_of(&cluster, leader).contains("store_failed"));
+    // The check tells of the disk; that no vote left is the word of the write itself.
+    wait_for("a vote that could not be written", || {
+        log_of(&cluster, other).contains("the vote store cannot be written").then_some(())
+    });
     // Three can write: a quorum. With one of them gone nobody leads.
     cluster.kill(next);
     cluster.wait_leaderless(&cluster.running());
@@ -124,7 +128,7 @@ fn writes_that_fail_cost_the_leader_its_lead_and_a_voter_its_vote_and_nobody_vot
 #[test]
 fn disks_that_take_seconds_make_an_election_slow_and_no_lease_shorter() {
     let timing = Timing { heartbeat_ms: 500, lease_ms: 8_000 };
-    let Some(mut cluster) = on_loopback(timing) else { return };
+    let Some(mut cluster) = five_with(timing) else { return };
     let watch = cluster.watch();
     cluster.start_all();
     let (leader, term) = cluster.wait_agreed(&ALL);

@@ -2,11 +2,12 @@
 
 use ringrift_p2p::config;
 use ringrift_p2p::driver::sealing::ring::Ring;
-use ringrift_wire::{DecodeError, Kind, MAX_DATAGRAM, VERSION, decode, encode, open};
+use ringrift_wire::{DecodeError, Kind, MAX_DATAGRAM, VERSION, cluster_tag, decode, encode, open};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -96,6 +97,31 @@ fn the_configuration_of_0_1_0_means_what_it_meant() {
     assert_eq!(election.heartbeat_interval, Duration::from_secs(2));
     assert_eq!(election.lease, Duration::from_millis(8_500));
     assert_eq!(config.hosts.len(), 4);
+}
+
+/// What a node does that was left behind in an upgrade.
+#[test]
+fn a_node_names_a_later_version_in_its_log_once_and_counts_its_datagrams() {
+    let Some(mut cluster) = on_loopback(Timing::SHORT) else { return };
+    cluster.start(0);
+    cluster.status(0);
+    let mut later = datagrams("datagrams.txt").remove("ping_idle").expect("a ping");
+    later[2] = VERSION + 1;
+    later[4..8].copy_from_slice(&cluster_tag("test").to_le_bytes());
+    let to = cluster.http(0);
+    let counted = || {
+        let name = "ringrift_p2p_datagrams_rejected_total{reason=\"version\"}";
+        cluster.metric(0, name) > 9.0
+    };
+    wait_for("datagrams to be counted", || {
+        cluster.net(0).within(|| {
+            let socket = UdpSocket::bind("127.0.0.9:0").expect("a socket");
+            socket.send_to(&later, to).expect("room to send");
+        });
+        counted().then_some(())
+    });
+    let log = cluster.process(0).log();
+    assert_eq!(log.matches("a later format of datagrams").count(), 1, "{log}");
 }
 
 /// The store of `nebius-backbone-1`, drained, and copied to a host where it never was.

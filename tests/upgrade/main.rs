@@ -3,6 +3,8 @@
 //! `tests/fixtures` holds, for each release, what its datagrams and files look like. They are never written anew: a
 //! test that fails here says that a format was changed without a new version of it.
 
+#![cfg(test)]
+
 mod frozen;
 mod rolling;
 #[path = "../../wire/tests/samples/mod.rs"]

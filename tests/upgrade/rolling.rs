@@ -44,6 +44,15 @@ fn load(http: SocketAddr, stop: &AtomicBool, answered: &AtomicU64) {
     }
 }
 
+/// Ends the load, also when the test fails.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Restarts `node` as the present release, and waits until the documented signs are there.
 #[track_caller]
 fn replace(cluster: &mut Cluster, node: usize) {
@@ -70,6 +79,7 @@ fn five_voters_are_replaced_one_by_one_with_one_change_of_leader_and_never_two()
     let hosts: Vec<_> =
         ALL.iter().map(|&node| (cluster.net(node).clone(), cluster.http(node))).collect();
     let (moved, changed) = thread::scope(|scope| {
+        let _stopped = Stops(&stop);
         for (net, http) in &hosts {
             scope.spawn(|| net.within(|| load(*http, &stop, &answered)));
         }
@@ -87,7 +97,6 @@ fn five_voters_are_replaced_one_by_one_with_one_change_of_leader_and_never_two()
         let moved = cluster.wait_agreed(&ALL);
         replace(&mut cluster, leader);
         let changed = cluster.wait_agreed(&ALL);
-        stop.store(true, Ordering::Relaxed);
         (moved, changed)
     });
     assert_eq!(moved, changed, "the return of the old leader moved the lead");

@@ -535,3 +535,19 @@ fn a_leader_whose_write_fails_hands_over_and_loses_no_lease() {
     assert!(leaderless <= LEADERLESS, "{leaderless:?}");
     assert_eq!(lab.leader(), Some(id("b")));
 }
+
+/// A renewal writes nothing, so a failed write is no reason for the lease to end.
+#[test]
+fn a_leader_whose_write_failed_renews_its_lease_while_nobody_is_ready() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let term = lab.term();
+    for name in ["b", "c", "d", "e"] {
+        let problem = Some("gone".to_owned());
+        lab.with(id(name), |machine, now| machine.store_checked(now, problem));
+    }
+    lab.fail_store("a");
+    lab.with(id("a"), |machine, now| machine.drain(now, 1));
+    lab.run(LEASE * 3);
+    assert!(!lab.machines[&id("a")].store_works());
+    assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term));
+}
