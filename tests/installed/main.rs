@@ -6,8 +6,10 @@
 #![cfg(test)]
 
 mod notify;
+mod package;
 mod pages;
 mod prometheus;
+mod scraped;
 #[expect(dead_code, reason = "the other test binaries use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
