@@ -9,6 +9,7 @@ mod notify;
 mod package;
 mod pages;
 mod prometheus;
+mod runbook;
 mod scraped;
 #[expect(dead_code, reason = "the other test binaries use the rest")]
 #[path = "../support/mod.rs"]
