@@ -2,13 +2,14 @@
 
 use core::time::Duration;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::io;
 use tokio::net::TcpStream;
 
+use super::term::Progress;
 use crate::config::DEFAULT_PORT;
 use crate::config::token::Token;
 
@@ -79,6 +80,7 @@ pub(super) fn request(
         .build()
         .map_err(GetError::Connect)?;
     let timeout = if *method == Method::GET { TIMEOUT } else { PATIENCE };
+    let _progress = Progress::of(format!("waiting for {}", base.authority()));
     let answer =
         async { tokio::time::timeout(timeout, exchange(base, method, path, body, token)).await };
     runtime.block_on(answer).map_err(|_| GetError::Timeout)?
@@ -92,6 +94,29 @@ pub(super) async fn get_within(
 ) -> Result<(StatusCode, Bytes), GetError> {
     let answer = exchange(base, &Method::GET, path, String::new(), None);
     tokio::time::timeout(timeout, answer).await.map_err(|_| GetError::Timeout)?
+}
+
+/// The body of an answer that goes on, within a runtime that runs already; `last` is the id of the last
+/// event that was told before.
+pub(super) async fn stream(
+    base: &Base,
+    path: &str,
+    last: Option<&str>,
+) -> Result<(StatusCode, Incoming), GetError> {
+    let http = |error: hyper::Error| GetError::Http(error.to_string());
+    let host = base.host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, base.port)).await.map_err(GetError::Connect)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+    // Its end is the end of the body.
+    tokio::spawn(connection);
+    let mut request = Request::get(path).header("host", base.authority());
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let request =
+        request.body(Full::new(Bytes::new())).map_err(|error| GetError::Url(error.to_string()))?;
+    let response = sender.send_request(request).await.map_err(http)?;
+    Ok((response.status(), response.into_body()))
 }
 
 async fn exchange(

@@ -5,15 +5,19 @@
 
 pub mod check;
 pub mod cluster;
+pub mod events;
 pub mod exec;
 pub mod exit;
 mod get;
+pub mod history;
 pub mod keygen;
+pub mod members;
 pub mod old;
 pub mod operator;
 pub mod pages;
 pub mod run;
 pub mod status;
+pub mod term;
 pub mod voters;
 mod why;
 pub mod work;
@@ -70,6 +74,12 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Ask a node for its member table
+    Members(members::MembersArgs),
+    /// Ask a node what has happened, and follow what happens
+    Events(events::EventsArgs),
+    /// Ask a node for the elections that it remembers
+    History(history::HistoryArgs),
     /// Become another program that dies with its parent; for hooks and commands
     #[command(hide = true)]
     Work(work::WorkArgs),
@@ -113,7 +123,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Work(args) => return ended(Err(work::become_program(&args))),
         Command::Cluster(args) => cluster::run(args),
         Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
-        Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
+        Command::Status(args) => status::run(&args),
+        Command::Members(args) => members::run(&args).and_then(|text| print(&text)),
+        Command::Events(args) => events::run(&args),
+        Command::History(args) => history::run(&args).and_then(|text| print(&text)),
         Command::StepDown(args) => operator::step_down(&args).and_then(|text| print(&text)),
         Command::Transfer(args) => operator::transfer(&args).and_then(|text| print(&text)),
         Command::Drain(args) => operator::drain(&args).and_then(|text| print(&text)),

@@ -20,6 +20,7 @@ mod checking;
 mod clocks;
 mod guarded;
 mod kinds;
+mod machine;
 mod newer;
 mod working;
 
@@ -43,9 +44,7 @@ use super::udp::{Class, classify};
 use super::work::{Step, Work};
 use crate::http;
 use crate::membership;
-use crate::node::{
-    Command, Deadline, Event, Farewell, Input, Node, Output, Persisted, Reply, Status,
-};
+use crate::node::{Command, Event, Input, Output, Persisted, Reply, Status};
 use crate::telemetry::Metrics;
 use crate::telemetry::events::is_told;
 use crate::telemetry::logs::{Context, log_event};
@@ -56,6 +55,7 @@ use clocks::Clocks;
 use guarded::Guarded;
 use kinds::{changes_leadership, is_election, kind_index, reason_index};
 pub use kinds::{kind_words, reason_words};
+pub use machine::{Machine, Outgoing};
 use newer::Newer;
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
@@ -71,81 +71,6 @@ pub const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// The most that it waits when the work of a leader has to end first: longer than that is given.
 pub const LONGEST_STOP: Duration = Duration::from_millis(950);
-
-/// The protocol, as the driver sees it.
-pub trait Machine {
-    /// Takes one input.
-    fn handle_input(&mut self, now: Instant, input: Input);
-
-    /// The next output; to be called until there is none.
-    fn poll_output(&mut self) -> Option<Output>;
-
-    /// When it wants to be woken.
-    fn poll_timeout(&self) -> Option<Deadline>;
-
-    /// What it says of itself.
-    fn status(&self, now: Instant) -> Status;
-
-    /// What is to be said of it once its process has died.
-    fn farewell(&self) -> Option<Farewell> {
-        None
-    }
-
-    /// The end of its lease; `None` when it does not lead.
-    fn lease_end(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Whether, told to stop, it has said its last word.
-    fn has_left(&self) -> bool {
-        true
-    }
-}
-
-impl Machine for Node {
-    fn handle_input(&mut self, now: Instant, input: Input) {
-        Self::handle_input(self, now, input);
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        Self::poll_output(self)
-    }
-
-    fn poll_timeout(&self) -> Option<Deadline> {
-        Self::poll_timeout(self)
-    }
-
-    fn status(&self, now: Instant) -> Status {
-        Self::status(self, now)
-    }
-
-    fn farewell(&self) -> Option<Farewell> {
-        Self::farewell(self)
-    }
-
-    fn lease_end(&self) -> Option<Instant> {
-        Self::lease_end(self)
-    }
-
-    fn has_left(&self) -> bool {
-        Self::has_left(self)
-    }
-}
-
-/// Where datagrams go.
-pub trait Outgoing {
-    /// Sends one datagram or loses it.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()>;
-}
-
-impl Outgoing for Arc<super::udp::Socket> {
-    fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        super::udp::Socket::send(self, datagram, to)
-    }
-}
 
 /// Who speaks, in every datagram.
 #[derive(Clone, Copy, Debug)]

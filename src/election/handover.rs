@@ -442,6 +442,10 @@ impl Machine {
             Stage::Ending { to, by } => {
                 if now >= *by {
                     handover.stage = Stage::Overdue { to: *to };
+                    // Nor does a re-election under way renew it: its votes would.
+                    if let Some(core) = &mut self.core {
+                        core.give_up(now);
+                    }
                 }
             }
             Stage::Overdue { .. } => {}

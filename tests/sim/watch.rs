@@ -187,8 +187,9 @@ impl World {
         let leader = self.checkers.leases.leader(self.now).map(|(leader, _)| leader);
         let leader = leader.filter(|leader| healed.contains(leader)).map(|it| self.hosts[it].id);
         let said = status.leader_at(local);
-        if let (Some(leader), Some(said)) = (leader, said)
-            && leader != said
+        if let (Some(leader), Some(agreement)) = (leader, &mut self.checkers.agreement)
+            && !agreement.is_news(self.now, leader)
+            && let Some(said) = said.filter(|said| *said != leader)
         {
             differs = Some(format!("names {said}, and {leader} leads"));
         }

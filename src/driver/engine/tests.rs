@@ -4,6 +4,7 @@ use super::*;
 use crate::driver::clock::tests::SteppedClock;
 use crate::election::Event as Elect;
 use crate::election::record::Promise;
+use crate::node::Deadline;
 use crate::node::Write;
 use crate::telemetry::fixtures;
 use ringrift_wire::{Coordinator, DecodeError, Kind, Ping, Refusal, Release, VoterSetTag, decode};

@@ -432,4 +432,6 @@ fn lock(data_dir: &Path) -> Result<(File, bool), StoreError> {
 }
 
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 mod tests;

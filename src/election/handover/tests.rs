@@ -376,6 +376,42 @@ fn an_old_go_moves_nobody() {
     assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term));
 }
 
+/// A leader whose work was overdue led a higher term, which it had told nobody of.
+#[test]
+fn a_leader_whose_work_is_overdue_wins_no_re_election() {
+    let mut lab = Lab::led(&["a", "b", "c"], |params| params.work_grace = H / 4);
+    lab.loses = |_, to, message| to == id("a") && matches!(message, Message::Answer(_));
+    let (term, set) = (lab.term(), lab.machines[&id("a")].setup.set.tag());
+    let priority = lab.machines[&id("c")].own_priority(lab.now);
+    let verdict = ringrift_wire::Verdict::Refused(ringrift_wire::Refusal::Term);
+    let higher = ringrift_wire::Acknowledge { set, term: term + 5, number: 0, priority, verdict };
+    step_down(&mut lab, "a", 1);
+    lab.wait("the work is told to end", |lab| !lab.work.is_empty());
+    lab.with(id("a"), |machine, now| {
+        machine.on_message(now, id("c"), 3, &Message::Acknowledge(higher));
+    });
+    let by = lab.work[0].3;
+    lab.wait("its time is over", |lab| lab.now >= by);
+    lab.run(FSYNC);
+    let asked = lab.sent.iter().rev().find_map(|(_, from, to, message)| match message {
+        Message::Election(asked) if (*from, *to) == (id("a"), id("b")) => Some(*asked),
+        _ => None,
+    });
+    let asked = asked.expect("it stands again while it leads");
+    let verdict = ringrift_wire::Verdict::Granted;
+    let answer = ringrift_wire::Answer { set, term: asked.term, number: asked.number, verdict };
+    let led = |lab: &Lab| {
+        let core = lab.machines[&id("a")].core().unwrap();
+        (core.leading_term(), core.lease())
+    };
+    let before = led(&lab);
+    lab.with(id("a"), |machine, now| {
+        machine.on_message(now, id("b"), 2, &Message::Answer(answer));
+    });
+    assert_eq!(led(&lab), before);
+    assert_eq!(before.0, Some(term));
+}
+
 #[test]
 fn a_failed_re_elections_term_is_released_with_the_lead() {
     let mut lab = Lab::led(&["a", "b", "c"], |_| {});
