@@ -5,6 +5,7 @@
 
 #![cfg(test)]
 
+mod booted;
 mod notify;
 mod package;
 mod pages;
