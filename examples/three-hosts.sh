@@ -6,6 +6,10 @@
 set -euo pipefail
 config=$(cd "$(dirname "$0")/../config" 2>/dev/null && pwd || echo /usr/share/doc/ringrift-p2p/examples)
 program=${1:-$(command -v ringrift-p2p || echo "$(dirname "$0")/../target/release/ringrift-p2p")}
+if [[ ! -x $program || $(id -u) != 0 ]]; then
+  echo "needs root, and the program: as first argument, installed, or built by cargo build --release" >&2
+  exit 64
+fi
 program=$(realpath "$program")
 net=10.77.0
 folder=$(mktemp -d -t ringrift-XXXXXX)
