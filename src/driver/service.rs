@@ -23,8 +23,8 @@ use crate::time::Instant;
 /// it is. Hooks and commands are started without them.
 pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
-/// How often a manager without a watchdog is told whom the node follows, if that has changed.
-const LEISURELY: Duration = Duration::from_secs(5);
+/// The longest time for which a manager does not hear whom the node follows, if that has changed.
+const NEWS_EVERY: Duration = Duration::from_secs(1);
 
 /// Until a manager that took nothing is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -69,10 +69,11 @@ impl Manager {
         }
     }
 
-    /// A manager behind this connected socket, which must not block, that waits so long for its watchdog.
+    /// A manager behind this connected socket, which must not block, that waits so long for its watchdog: it is fed
+    /// three times in that, or more often.
     #[must_use]
     pub fn new(socket: UnixDatagram, watchdog: Option<Duration>) -> Self {
-        let every = watchdog.map_or(LEISURELY, |allowed| allowed / 3);
+        let every = watchdog.map_or(NEWS_EVERY, |allowed| NEWS_EVERY.min(allowed / 3));
         let (fed, next, told) = (watchdog.is_some(), Instant::ZERO, String::new());
         Self { line: Some(Line { socket, every, fed, next, ready: false, stopping: false, told }) }
     }
@@ -229,7 +230,7 @@ mod tests {
         let mut manager = Manager::new(ours, None);
         manager.turned(NOW, &fixtures::leader());
         assert_eq!(told(&theirs)[0], "READY=1");
-        manager.turned(NOW + LEISURELY, &fixtures::leader());
+        manager.turned(NOW + NEWS_EVERY, &fixtures::leader());
         assert_eq!(told(&theirs), [""; 0]);
     }
 

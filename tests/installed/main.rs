@@ -5,9 +5,13 @@
 
 #![cfg(test)]
 
+mod booted;
 mod notify;
+mod package;
 mod pages;
 mod prometheus;
+mod runbook;
+mod scraped;
 #[expect(dead_code, reason = "the other test binaries use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

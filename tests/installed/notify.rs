@@ -110,3 +110,22 @@ fn a_node_whose_loop_stands_still_feeds_no_watchdog_and_is_replaced_when_that_is
     assert!(aborted.elapsed() < LONG.lease() / 2, "the lease was waited for");
     watch.judge(false);
 }
+
+#[test]
+fn what_runs_on_the_leader_does_not_speak_for_the_node() {
+    let Some(mut cluster) = on_loopback(Timing::SHORT) else { return };
+    let path = cluster.dir.path().join("notify");
+    let _socket = UnixDatagram::bind(&path).expect("a socket");
+    let told = cluster.dir.path().join("environment");
+    for node in [0, 1, 2] {
+        let mut command = cluster.net(node).command(env!("CARGO_BIN_EXE_ringrift-p2p"));
+        command.args(["exec", "--node", NAMES[node], "--", "sh", "-c"]);
+        command.arg("env >environment.new; mv environment.new environment; exec sleep 1000");
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "60000000");
+        command.current_dir(cluster.dir.path());
+        cluster.start_as(node, command);
+    }
+    let told = wait_for("the command of the leader", || std::fs::read_to_string(&told).ok());
+    assert!(told.contains("RINGRIFT_TERM="), "{told}");
+    assert!(!told.contains("NOTIFY_SOCKET") && !told.contains("WATCHDOG_"), "{told}");
+}
