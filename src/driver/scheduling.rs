@@ -24,11 +24,11 @@ pub fn ask(wanted: Scheduling) -> Vec<String> {
         let remedy = "grant CAP_SYS_NICE, or LimitNICE= in the unit file";
         refused.push(format!("the system refuses scheduling.nice {nice}: {error}; {remedy}"));
     }
-    if wanted.lock_memory {
-        if let Err(error) = lock_memory() {
-            let remedy = "grant CAP_IPC_LOCK, or LimitMEMLOCK=infinity in the unit file";
-            refused.push(format!("the system refuses scheduling.lock_memory: {error}; {remedy}"));
-        }
+    if wanted.lock_memory
+        && let Err(error) = lock_memory()
+    {
+        let remedy = "grant CAP_IPC_LOCK, or LimitMEMLOCK=infinity in the unit file";
+        refused.push(format!("the system refuses scheduling.lock_memory: {error}; {remedy}"));
     }
     refused
 }
