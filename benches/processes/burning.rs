@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::lab::{Lab, VOTERS};
-use super::load::{TIMING, counts, length};
+use super::load::{TIMING, counts, length, metrics};
 use crate::report::{Report, asked_for};
 
 /// The bounds of lateness that are told, in seconds, as the histogram writes them.
@@ -70,8 +70,7 @@ fn series(report: &mut Report, name: &str, more: &str) {
 
 /// Deadlines of all nodes so far: all, and those that were met within each of [`BOUNDS`].
 fn lateness(lab: &Lab) -> [f64; 4] {
-    let texts = (0..VOTERS).filter_map(|node| lab.ask(node, "/metrics"));
-    let texts: Vec<String> = texts.map(|answer| answer.body).collect();
+    let texts: Vec<String> = (0..VOTERS).map(|node| metrics(lab, node)).collect();
     let sum = |name: &str| -> f64 {
         let lines = texts.iter().flat_map(|text| text.lines());
         lines.filter_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).sum()

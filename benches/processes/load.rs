@@ -15,7 +15,9 @@ use std::thread;
 use std::time::Instant;
 
 use super::lab::{Lab, Timing, VOTERS};
+use super::support::PATIENCE;
 use super::support::flood::{self, Flood};
+use super::support::http::Client;
 use crate::report::{Report, asked_for, setting};
 
 pub const TIMING: Timing = Timing { heartbeat_ms: 250, lease_ms: 1_000, probe_ms: 250 };
@@ -201,7 +203,7 @@ fn measure(lab: &Lab, node: usize, length: Duration, sent: impl Fn() -> u64) -> 
 pub fn counts(lab: &Lab) -> Counts {
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
     for node in 0..VOTERS {
-        let text = lab.ask(node, "/metrics").map(|answer| answer.body).unwrap_or_default();
+        let text = metrics(lab, node);
         for line in text.lines() {
             let Some((name, value)) = line.rsplit_once(' ') else { continue };
             let name = name.split('{').next().unwrap_or_default();
@@ -224,6 +226,16 @@ fn kernel_drops(lab: &Lab, node: usize) -> f64 {
     let table = fs::read_to_string("/proc/thread-self/net/udp").unwrap_or_default();
     let of_node = table.lines().filter(|line| line.split_whitespace().nth(1) == Some(own.as_str()));
     of_node.filter_map(|line| line.split_whitespace().last()?.parse::<f64>().ok()).sum()
+}
+
+/// What a node counts; the answer may be long in coming.
+pub fn metrics(lab: &Lab, node: usize) -> String {
+    lab.enter(node);
+    let began = Instant::now();
+    let patient = || began.elapsed() > PATIENCE;
+    let asked = Client::connect(lab.http(node));
+    let answer = asked.and_then(|mut client| client.request("GET", "/metrics", patient));
+    answer.expect("an answer of /metrics").body
 }
 
 /// Processor seconds of a node so far, and the megabytes that it holds.

@@ -163,10 +163,10 @@ fn a_state_that_lacks_forgotten_events_is_not_told() {
     server.feed.lose(2);
     server.feed.tell(NOW, raised(9));
     let mut reader = Reader::new(&server, "");
-    // The server has one thread: by the second answer it has looked after the reader.
+    // Long pages and events have one thread: by the second answer it has looked after the reader.
     let mut other = Client::new(&server);
-    other.get("/health");
-    other.get("/health");
+    other.get("/status");
+    other.get("/status");
     let mut status = fixtures::leader();
     status.voters.clear();
     server.status.store(Arc::new(status));
