@@ -1,7 +1,8 @@
-//! What floods of datagrams and of requests cost a cluster: five voters, heartbeat 250 ms, lease 1 s.
+//! What floods of datagrams, crowds of clients and busy cores cost a cluster: five voters, heartbeat 250 ms,
+//! lease 1 s. `BENCH_ONLY=floods`, `questions` or `burning` runs one of the three.
 //!
-//! Each flood goes on for `BENCH_SECONDS` (10), against the leader and then against a follower. A ratio is to
-//! the same cluster, just before, with nobody attacking.
+//! Each goes on for `BENCH_SECONDS` (10), a flood against the leader and then against a follower, from
+//! `BENCH_SENDERS` (1) threads. A ratio is to the same cluster, just before, with nobody attacking.
 
 use core::time::Duration;
 use ringrift_wire::Key;
@@ -14,10 +15,12 @@ use std::thread;
 use std::time::Instant;
 
 use super::lab::{Lab, Timing, VOTERS};
+use super::support::PATIENCE;
 use super::support::flood::{self, Flood};
+use super::support::http::Client;
 use crate::report::{Report, asked_for, setting};
 
-const TIMING: Timing = Timing { heartbeat_ms: 250, lease_ms: 1_000, probe_ms: 250 };
+pub const TIMING: Timing = Timing { heartbeat_ms: 250, lease_ms: 1_000, probe_ms: 250 };
 
 /// The name of the cluster of a [`Lab`].
 const CLUSTER: &str = "bench";
@@ -26,17 +29,38 @@ const CLUSTER: &str = "bench";
 const OVERHEARD: usize = 200;
 
 /// The sorts of floods, and whether the cluster seals its gossip.
-const FLOODS: [(&str, bool); 6] = [
+const FLOODS: [(&str, bool); 8] = [
     ("garbage", true),
     ("another cluster", true),
     ("wrong key", true),
     ("wrong key under voters' addresses", true),
     ("replays", true),
     ("replays under voters' addresses", true),
+    ("forged, without a key", false),
+    ("replays, without a key", false),
 ];
+
+/// How long each measurement takes.
+pub fn length() -> Duration {
+    Duration::from_secs(u64::try_from(setting("BENCH_SECONDS", 10)).unwrap_or(10))
+}
 
 /// Runs the bench.
 pub fn run() {
+    let only = std::env::var("BENCH_ONLY").ok();
+    let parts: [(&str, fn()); 3] = [
+        ("floods", all_floods),
+        ("questions", super::questions::run),
+        ("burning", super::burning::run),
+    ];
+    for (name, part) in parts {
+        if only.as_deref().is_none_or(|only| only == name) {
+            part();
+        }
+    }
+}
+
+fn all_floods() {
     let columns = [
         "flood",
         "at",
@@ -45,6 +69,7 @@ pub fn run() {
         "heartbeats acknowledged, ratio",
         "suspicions",
         "CPU of the node, cores",
+        "dropped by the kernel /s",
         "resident growth, MB",
         "/status, ms (ratio)",
     ];
@@ -58,14 +83,14 @@ pub fn run() {
 }
 
 /// What the nodes count, summed over all.
-struct Counts {
-    acknowledged: f64,
-    changes: f64,
-    suspicions: f64,
+pub struct Counts {
+    pub acknowledged: f64,
+    pub changes: f64,
+    pub suspicions: f64,
 }
 
 fn floods(report: &mut Report, name: &str, sealed: bool) {
-    let length = Duration::from_secs(u64::try_from(setting("BENCH_SECONDS", 10)).unwrap_or(10));
+    let length = length();
     let mut lab = Lab::on_loopback(TIMING, false);
     let Some(net) = lab.net(0) else {
         println!("not run: floods need root, for network namespaces");
@@ -89,7 +114,7 @@ fn floods(report: &mut Report, name: &str, sealed: bool) {
         let plain = |said: Vec<(_, Vec<u8>)>| said.into_iter().map(|(_, it)| it).collect();
         let wrong = || flood::sealed_heartbeats(CLUSTER, 0x22);
         let calm = measure(&lab, node, length, || 0);
-        let started = match name {
+        let start = || match name {
             "garbage" => Flood::of_stranger(net.clone(), to, flood::garbage()),
             "another cluster" => {
                 Flood::of_stranger(net.clone(), to, flood::sealed_heartbeats("another", 0x11))
@@ -99,17 +124,24 @@ fn floods(report: &mut Report, name: &str, sealed: bool) {
                 let said: Vec<_> = senders().cycle().zip(wrong()).collect();
                 Flood::of_liar(net.clone(), to, &said)
             }
-            "replays" => Flood::of_stranger(net.clone(), to, plain(overheard())),
+            "forged, without a key" => {
+                Flood::of_stranger(net.clone(), to, flood::heartbeats(CLUSTER))
+            }
+            "replays" | "replays, without a key" => {
+                Flood::of_stranger(net.clone(), to, plain(overheard()))
+            }
             _ => Flood::of_liar(net.clone(), to, &overheard()),
         };
-        let busy = measure(&lab, node, length, || started.sent());
+        let started: Vec<Flood> = (0..setting("BENCH_SENDERS", 1)).map(|_| start()).collect();
+        let sent = || started.iter().map(Flood::sent).sum();
+        let busy = measure(&lab, node, length, sent);
         drop(started);
         let ratio = busy.counts.acknowledged / calm.counts.acknowledged;
         let slower = busy.answer_ms / calm.answer_ms;
         report.line(json!({
             "flood": name, "at": who, "sent_per_second": busy.sent, "leader_changes":
             busy.counts.changes, "acknowledged_ratio": ratio, "suspicions": busy.counts.suspicions,
-            "cpu_cores": busy.cpu, "resident_growth_megabytes": busy.grown,
+            "cpu_cores": busy.cpu, "dropped_per_second": busy.dropped, "resident_growth_megabytes": busy.grown,
             "status_milliseconds": busy.answer_ms, "status_ratio": slower,
         }));
         report.row([
@@ -120,6 +152,7 @@ fn floods(report: &mut Report, name: &str, sealed: bool) {
             format!("{ratio:.2}"),
             format!("{:.0}", busy.counts.suspicions),
             format!("{:.2}", busy.cpu),
+            format!("{:.0}", busy.dropped),
             format!("{:.1}", busy.grown),
             format!("{:.1} ({slower:.1})", busy.answer_ms),
         ]);
@@ -131,6 +164,7 @@ struct Stretch {
     counts: Counts,
     sent: f64,
     cpu: f64,
+    dropped: f64,
     grown: f64,
     answer_ms: f64,
 }
@@ -138,6 +172,7 @@ struct Stretch {
 fn measure(lab: &Lab, node: usize, length: Duration, sent: impl Fn() -> u64) -> Stretch {
     let (before, began) = (counts(lab), Instant::now());
     let (sent_before, (cpu_before, resident)) = (sent(), costs(lab, node));
+    let dropped = kernel_drops(lab, node);
     let mut answers = Vec::new();
     while began.elapsed() < length {
         let asked = Instant::now();
@@ -146,6 +181,7 @@ fn measure(lab: &Lab, node: usize, length: Duration, sent: impl Fn() -> u64) -> 
         thread::sleep(Duration::from_millis(100));
     }
     let seconds = began.elapsed().as_secs_f64();
+    let dropped = kernel_drops(lab, node) - dropped;
     let (sent_after, (cpu, resident_after)) = (sent(), costs(lab, node));
     let after = counts(lab);
     answers.sort_by(f64::total_cmp);
@@ -157,15 +193,17 @@ fn measure(lab: &Lab, node: usize, length: Duration, sent: impl Fn() -> u64) -> 
         },
         sent: (sent_after - sent_before) as f64 / seconds,
         cpu: (cpu - cpu_before) / seconds,
+        dropped: dropped / seconds,
         grown: resident_after - resident,
         answer_ms: answers[answers.len() / 2],
     }
 }
 
-fn counts(lab: &Lab) -> Counts {
+/// What the nodes have counted so far.
+pub fn counts(lab: &Lab) -> Counts {
     let mut sums: BTreeMap<String, f64> = BTreeMap::new();
     for node in 0..VOTERS {
-        let text = lab.ask(node, "/metrics").map(|answer| answer.body).unwrap_or_default();
+        let text = metrics(lab, node);
         for line in text.lines() {
             let Some((name, value)) = line.rsplit_once(' ') else { continue };
             let name = name.split('{').next().unwrap_or_default();
@@ -178,6 +216,26 @@ fn counts(lab: &Lab) -> Counts {
         changes: of("ringrift_p2p_leader_changes_total"),
         suspicions: of("ringrift_p2p_suspicions_raised_total"),
     }
+}
+
+/// Datagrams that the kernel has dropped before the sockets of a node, for want of room or by a filter.
+fn kernel_drops(lab: &Lab, node: usize) -> f64 {
+    lab.enter(node);
+    let IpAddr::V4(ip) = lab.http(node).ip() else { return 0.0 };
+    let own = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), lab.http(node).port());
+    let table = fs::read_to_string("/proc/thread-self/net/udp").unwrap_or_default();
+    let of_node = table.lines().filter(|line| line.split_whitespace().nth(1) == Some(own.as_str()));
+    of_node.filter_map(|line| line.split_whitespace().last()?.parse::<f64>().ok()).sum()
+}
+
+/// What a node counts; the answer may be long in coming.
+pub fn metrics(lab: &Lab, node: usize) -> String {
+    lab.enter(node);
+    let began = Instant::now();
+    let patient = || began.elapsed() > PATIENCE;
+    let asked = Client::connect(lab.http(node));
+    let answer = asked.and_then(|mut client| client.request("GET", "/metrics", patient));
+    answer.expect("an answer of /metrics").body
 }
 
 /// Processor seconds of a node so far, and the megabytes that it holds.

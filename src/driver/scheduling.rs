@@ -5,8 +5,8 @@
 //! 1. Threads that are started before keep what they have, and so does what they start: the work of a leader runs
 //!    as if nothing had been asked.
 
-use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use std::io;
 
 use crate::config::Scheduling;
 
@@ -24,15 +24,26 @@ pub fn ask(wanted: Scheduling) -> Vec<String> {
         let remedy = "grant CAP_SYS_NICE, or LimitNICE= in the unit file";
         refused.push(format!("the system refuses scheduling.nice {nice}: {error}; {remedy}"));
     }
-    if wanted.lock_memory {
-        // Only what is in use: stacks are mostly not.
-        let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-        if let Err(error) = mlockall(flags) {
-            let remedy = "grant CAP_IPC_LOCK, or LimitMEMLOCK=infinity in the unit file";
-            refused.push(format!("the system refuses scheduling.lock_memory: {error}; {remedy}"));
-        }
+    if wanted.lock_memory
+        && let Err(error) = lock_memory()
+    {
+        let remedy = "grant CAP_IPC_LOCK, or LimitMEMLOCK=infinity in the unit file";
+        refused.push(format!("the system refuses scheduling.lock_memory: {error}; {remedy}"));
     }
     refused
+}
+
+/// Locks what is in use now and later; stacks mostly are not.
+#[cfg(target_os = "linux")]
+fn lock_memory() -> io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    Ok(mlockall(flags)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_memory() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Raises the number of files that may be open, and gives how many that are.

@@ -10,7 +10,9 @@
 //! 3. A system without such filters serves all the same.
 
 use core::time::Duration;
+#[cfg(target_os = "linux")]
 use socket2::{SockFilter, SockRef};
+use std::io;
 use std::net::UdpSocket;
 use tracing::{debug, info};
 
@@ -73,9 +75,8 @@ impl Shield {
         sockets: impl Iterator<Item = &'a UdpSocket>,
     ) {
         self.up_until = Some(now + HELD);
-        let filter = filter(self.beginning, kinds);
         for socket in sockets {
-            if let Err(error) = SockRef::from(socket).attach_filter(&filter) {
+            if let Err(error) = set_filter(socket, self.beginning, kinds) {
                 debug!(%error, "no filter against the flood");
                 return;
             }
@@ -89,15 +90,34 @@ impl Shield {
             self.up_until = None;
             (self.refused, self.window_ends) = (0, Instant::ZERO);
             for socket in sockets {
-                // There may be none on it.
-                let _ = SockRef::from(socket).detach_filter();
+                remove_filter(socket);
             }
         }
     }
 }
 
+#[cfg(target_os = "linux")]
+fn set_filter(socket: &UdpSocket, beginning: Beginning, kinds: Kinds) -> io::Result<()> {
+    SockRef::from(socket).attach_filter(&filter(beginning, kinds))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_filter(_: &UdpSocket, _: Beginning, _: Kinds) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(target_os = "linux")]
+fn remove_filter(socket: &UdpSocket) {
+    // There may be none on it.
+    let _ = SockRef::from(socket).detach_filter();
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn remove_filter(_: &UdpSocket) {}
+
 /// Keeps what begins like this. Places are counted from the UDP header; to load from beyond the end of a
 /// datagram drops it.
+#[cfg(target_os = "linux")]
 fn filter(beginning: Beginning, kinds: Kinds) -> [SockFilter; 7] {
     const LOAD_WORD: u16 = 0x20;
     const AND: u16 = 0x54;
@@ -147,6 +167,7 @@ mod tests {
         assert!(shield.refused(at(10_199), FLOOD + 1), "the flood goes on");
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_filter_keeps_what_begins_well_and_drops_the_rest() {
         let Ok(ours) = UdpSocket::bind("127.0.0.1:0") else { return };

@@ -94,7 +94,7 @@ impl Hub {
         }
     }
 
-    /// Only tasks of the HTTP thread take it, and none keeps it while it waits.
+    /// Only tasks of the HTTP threads take it, and none keeps it while it waits.
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }

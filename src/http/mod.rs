@@ -25,7 +25,7 @@
 //! what is done is decided by the node, to which commands go through a bounded queue.
 //!
 //! Invariants:
-//! 1. The server runs on its own thread with its own runtime and shares nothing with the protocol
+//! 1. The server runs on its own two threads, one of them for short pages, and shares nothing with the protocol
 //!    loop that could make it wait: a snapshot is loaded, a command is tried, numbers are atomics.
 //! 2. Whatever is said about leading is computed at the moment of the answer.
 //! 3. Connections, heads, bodies and the time of each have a limit in [`Limits`], and whoever keeps all
@@ -35,6 +35,7 @@
 //! 5. A POST caused by a page of another origin never reaches the node.
 
 mod answer;
+mod door;
 mod election;
 mod events;
 mod facts;

@@ -90,6 +90,19 @@ pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
+/// Whether what a connection begins with asks for a short page, as far as these bytes tell.
+pub(super) fn begins_short(first: &[u8]) -> bool {
+    let asked = first.strip_prefix(b"GET ").or_else(|| first.strip_prefix(b"HEAD "));
+    let Some(path) = asked.and_then(|rest| {
+        let end = rest.iter().position(|byte| matches!(byte, b' ' | b'?'))?;
+        rest.get(..end)
+    }) else {
+        return false;
+    };
+    let known = ROUTES.iter().find(|(known, _)| known.as_bytes() == path);
+    matches!(known, Some((_, Wish::Tell(page))) if !page.is_long())
+}
+
 /// What a request asks for, judged by its head alone.
 ///
 /// # Errors

@@ -10,8 +10,7 @@
 //!    not at all.
 //! 3. The source with the most connections gives way first, and of its connections the one that has waited
 //!    longest: a source that takes all it can get keeps no other out.
-//! 4. A connection that has waited for less than [`FAIR`] is not ended, and none is before what it has already
-//!    said was read: the next one waits instead.
+//! 4. A connection that has waited for less than [`FAIR`] is not ended: the next one waits instead.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -23,6 +22,9 @@ use tokio::time::{Instant, timeout};
 
 /// How long a connection may at least wait for the rest of its request.
 pub(super) const FAIR: Duration = Duration::from_millis(20);
+
+/// So many connections disturb nobody.
+const FEW: usize = 64;
 
 /// The slots of one server.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl Slots {
             return Some(slot);
         }
         loop {
-            // Meanwhile every connection has its turn: what has arrived is read, what has ended is gone.
+            // Meanwhile what has arrived is looked at, and what has ended is gone.
             yield_now().await;
             if let Some(slot) = self.take_free(source) {
                 return Some(slot);
@@ -103,6 +105,11 @@ impl Slots {
         self.table().open.len() > self.most - self.most / 4
     }
 
+    /// Whether there are so few connections that nobody has to be sent away for another.
+    pub(super) fn are_few(&self) -> bool {
+        self.table().open.len() <= FEW
+    }
+
     fn take_free(self: &Arc<Self>, source: Source) -> Option<Slot> {
         let mut table = self.table();
         if table.open.len() >= self.most {
@@ -117,7 +124,7 @@ impl Slots {
         Some(Slot { slots: Arc::clone(self), number })
     }
 
-    /// Only tasks of the HTTP thread take it, and none keeps it while it waits.
+    /// Only tasks of the HTTP threads take it, and none keeps it while it waits.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -336,7 +336,7 @@ fn what_is_asked_of_the_system_only_helps() {
     let with = |text: &str| format!("voters: [a]\nscheduling: {{{text}}}\n");
     breaks(&with("nice: 1"), &["scheduling.nice", "from -20 to 0"]);
     breaks(&with("lock_memory: 1"), &["scheduling.lock_memory", "true or false"]);
-    breaks(&with("niceness: -1"), &["scheduling.niceness", "did you mean `nice`?"]);
+    breaks(&with("nise: -1"), &["scheduling.nise", "did you mean `nice`?"]);
 }
 
 #[test]

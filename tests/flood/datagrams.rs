@@ -12,8 +12,8 @@ use crate::{ALL, KEY, acknowledged, alone, sealed_five};
 /// The least that a flood sends.
 const DATAGRAMS: u64 = 200_000;
 
-/// How many heartbeats of four voters must be acknowledged under it: more than two leases' worth.
-const HEARTBEATS: f64 = 4.0 * 12.0;
+/// How many heartbeats of four voters must be acknowledged under it: more than a lease's worth.
+const HEARTBEATS: f64 = 4.0 * 8.0;
 
 /// How many of them are overheard to be sent again.
 const OVERHEARD: usize = 100;

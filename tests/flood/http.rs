@@ -1,6 +1,7 @@
 //! More connections than a node keeps, more questions than it answers at once, and where it listens.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -78,9 +79,16 @@ fn a_thousand_questions_at_once_are_all_answered() {
     let Some((cluster, before)) = started() else { return };
     let watch = cluster.watch();
     let to = cluster.http(before.0);
+    let files = format!("/proc/{}/fd", cluster.status(before.0).number("pid"));
+    let open = || fs::read_dir(&files).expect("it runs").count();
     cluster.net(0).within(|| {
         let line = "GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        let asked: Vec<_> = (0..QUESTIONS).map(|_| connect(to, line)).collect();
+        let mut asked: Vec<_> = (0..QUESTIONS).map(|_| connect(to, "")).collect();
+        // None of them is answered before all are there.
+        wait_for("a thousand connections", || (open() > QUESTIONS).then_some(()));
+        for stream in &mut asked {
+            stream.write_all(line.as_bytes()).expect("it is open");
+        }
         let health = connect(to, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(status_of(health), Some(200));
         let answers: Vec<_> = asked.into_iter().map(status_of).collect();

@@ -9,7 +9,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::fixtures::{self, NOW};
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 /// No test lasts so long: a limit that is not what a test is about.
@@ -183,7 +183,7 @@ fn a_client_that_has_closed_its_side_is_answered() {
     client.0.shutdown(net::Shutdown::Write).unwrap();
     let (_, answer) = server.commands.blocking_recv().unwrap();
     // By now the server has seen the end of what this one says.
-    assert!(Client::new(&server).get("/health").0.starts_with("HTTP/1.1 200 "));
+    assert!(Client::new(&server).get("/status").0.starts_with("HTTP/1.1 200 "));
     answer.send(Reply::AlreadyInProgress).unwrap();
     assert!(client.hear().0.starts_with("HTTP/1.1 200 "));
 }
@@ -313,6 +313,35 @@ fn connections_beyond_the_limit_are_told_and_closed_when_all_are_being_answered(
     assert!(first.hear().0.starts_with("HTTP/1.1 200 "));
     let refused = "\nringrift_p2p_http_connections_refused_total 1\n";
     assert!(Client::new(&server).get("/metrics").1.contains(refused));
+}
+
+/// A page that takes for ever keeps no probe waiting: it has another thread.
+#[test]
+fn short_pages_are_answered_at_the_door() {
+    let server = start(unlimited());
+    let begins = [
+        (&b"GET /health HTTP/1.1\r\n"[..], true),
+        (b"GET /ready?now HTTP", true),
+        (b"HEAD /leader HTTP/1.1\r\nhost: local", true),
+        (b"GET /status HTTP/1.1", false),
+        (b"GET /events HTTP/1.1", false),
+        (b"POST /health HTTP/1.1", false),
+        (b"GET /healthy HTTP/1.1", false),
+        (b"GET /health", false),
+        (b"", false),
+    ];
+    for (first, short) in begins {
+        assert_eq!(route::begins_short(first), short, "{}", String::from_utf8_lossy(first));
+    }
+    // One that begins in parts is answered all the same, and one that changes its mind.
+    let mut client = Client::new(&server);
+    client.send("GET /hea");
+    assert!(Client::new(&server).get("/health").0.starts_with("HTTP/1.1 200 "));
+    client.send("lth HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert!(client.hear().0.starts_with("HTTP/1.1 200 "));
+    for path in ["/health", "/status", "/leader", "/metrics"] {
+        assert!(client.get(path).0.starts_with("HTTP/1.1 200 "), "{path}");
+    }
 }
 
 #[test]

@@ -166,9 +166,9 @@ fn a_state_that_lacks_forgotten_events_is_not_told() {
     // The event has come into the ring, and the two before it are missed there.
     while !other.get("/metrics").1.contains("ringrift_p2p_events_dropped_total 2") {}
     let mut reader = Reader::new(&server, "");
-    // The server has one thread: by the second answer it has looked after the reader.
-    other.get("/health");
-    other.get("/health");
+    // Long pages and events have one thread: by the second answer it has looked after the reader.
+    other.get("/status");
+    other.get("/status");
     let mut status = fixtures::leader();
     status.voters.clear();
     server.status.store(Arc::new(status));
