@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tracing::debug;
 
 use super::exit::{Exit, Failure};
+use super::old::{self, OldArgs};
 use crate::config::identity::{identify, machine_bears};
 use crate::config::{self, Surroundings, token};
 use crate::driver;
@@ -33,7 +34,7 @@ pub struct RunArgs {
     ///
     /// Default: RINGRIFT_NODE_ID, else the text of /etc/ringrift/node-id, else the host of the
     /// configuration whose address this machine bears.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", alias = "node-id")]
     pub node: Option<String>,
     /// Address at which others reach this node
     ///
@@ -72,6 +73,9 @@ pub struct RunArgs {
     /// Keep the promise of this kernel boot in the data folder; for `cluster`
     #[arg(long, hide = true)]
     pub promise_in_data_dir: bool,
+    /// What the command line of p2p_orchestrator had.
+    #[command(flatten)]
+    pub old: OldArgs,
 }
 
 /// The form of log lines.
@@ -124,13 +128,13 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
     } else {
         config::promise_file(&data_dir, me, &around)
     };
-    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    let (said, old) = args.old.understand(&config, me, args.address)?;
+    let warnings = loaded.warnings.iter().map(ToString::to_string).chain(old).collect();
     let token =
         token::find(&around).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let log = Some(guard.error_counter());
     let guardian = args.guarded.then(Link::of_stdin).transpose();
     let guardian = guardian.map_err(driver::Error::Descriptor)?;
-    let said = args.address;
     let plan =
         Plan { config, me, said, data_dir, promise_file, token, warnings, log, command, guardian };
     Ok(start::run(plan)?.map_or(Exit::Success, Exit::PassedOn))
@@ -150,7 +154,7 @@ fn guard(format: LogFormat) -> Result<Exit, Failure> {
     let _guard = log_to(format)?;
     let wrong = |error: io::Error| Failure::new(Exit::Unavailable, format!("no guardian: {error}"));
     let program = std::env::current_exe().map_err(wrong)?;
-    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<OsString> = old::with_command(std::env::args_os()).skip(1).collect();
     // Behind the name of the subcommand, which comes first.
     arguments.insert(1.min(arguments.len()), OsString::from("--guarded"));
     let died = guardian::watch(program, arguments).map_err(wrong)?;

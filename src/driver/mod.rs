@@ -22,6 +22,7 @@ pub mod ports;
 pub mod reserved;
 pub mod scheduling;
 pub mod sealing;
+pub mod service;
 pub mod shield;
 pub mod start;
 pub mod store;
@@ -44,6 +45,7 @@ use engine::{Engine, Machine};
 use intake::Intake;
 use sealing::Unsealed;
 use sealing::ring::Ring;
+use store::check::Checked;
 use store::worker::Answer;
 use udp::Socket;
 use work::Report;
@@ -127,8 +129,12 @@ pub struct Sources {
     pub signals: Signals,
     /// The line to the guardian, to see its end; `None` without one.
     pub guardian: Option<tokio::net::UnixStream>,
+    /// What checks of the vote store find; `None` on an observer.
+    pub checked: Option<mpsc::Receiver<Checked>>,
     /// What becomes of the work of a leader; `None` on a node without any.
     pub worked: Option<mpsc::UnboundedReceiver<Report>>,
+    /// The service manager, which hears of every turn.
+    pub manager: service::Manager,
 }
 
 /// The signals that the process listens to.
@@ -159,6 +165,7 @@ enum Woken {
     Due,
     Readable,
     Stored(Answer),
+    Checked(Checked),
     Command((Command, oneshot::Sender<Reply>)),
     Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
@@ -189,24 +196,30 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             engine.part();
             return Ok(engine.exit_code());
         }
-        intake.tend(clock.now());
-        let sleep = sleep_for(clock.now(), engine.next_deadline());
+        let now = clock.now();
+        intake.tend(now);
+        sources.manager.turned(now, &engine.shown());
+        let deadlines = [engine.next_deadline(), sources.manager.next_deadline()];
+        let sleep = sleep_for(now, deadlines.into_iter().flatten().min());
         let woken = wait(&timer, sleep, &intake, &mut sources).await;
         // What became due while the process did not run comes before what arrived meanwhile.
         engine.tick();
         match woken {
             Woken::Due | Woken::Readable => {}
             Woken::Stored(answer) => engine.stored(answer),
+            Woken::Checked(checked) => engine.checked(checked),
             Woken::Command((command, reply)) => engine.command(command, Some(reply)),
             Woken::Resolved(found) => resolved(&mut engine, &mut intake, found),
             Woken::Stop => {
                 info!("stopping");
+                sources.manager.stopping();
                 engine.stop();
             }
             Woken::Ring((ring, unsealed)) => engine.reseal(ring, unsealed),
             Woken::Orphaned => {
                 warn!("the guardian is gone: stopping");
                 sources.guardian = None;
+                sources.manager.stopping();
                 engine.stop();
             }
             Woken::Worked(report) => engine.worked(report),
@@ -236,7 +249,17 @@ async fn wait(
     intake: &Intake,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, rings, signals, guardian, worked } = sources;
+    let Sources {
+        stored,
+        commands,
+        resolved,
+        rings,
+        signals,
+        guardian,
+        checked,
+        worked,
+        manager: _,
+    } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;
@@ -248,6 +271,7 @@ async fn wait(
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
         report = reported(worked.as_mut()) => report.map_or_else(|| lost("work"), Woken::Worked),
+        found = checked_store(checked.as_mut()) => found.map_or_else(|| lost("storage"), Woken::Checked),
         answer = stored.recv() => answer.map_or_else(|| lost("storage"), Woken::Stored),
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
@@ -269,6 +293,13 @@ async fn orphaned(guardian: Option<&tokio::net::UnixStream>) {
 async fn reported(worked: Option<&mut mpsc::UnboundedReceiver<Report>>) -> Option<Report> {
     match worked {
         Some(reports) => reports.recv().await,
+        None => core::future::pending().await,
+    }
+}
+
+async fn checked_store(checked: Option<&mut mpsc::Receiver<Checked>>) -> Option<Checked> {
+    match checked {
+        Some(checks) => checks.recv().await,
         None => core::future::pending().await,
     }
 }

@@ -25,7 +25,8 @@ use super::own::{self, Said};
 use super::peers::{self, Named, SystemResolver};
 use super::sealing::Sealing;
 use super::sealing::reload::{self, Reloader};
-use super::store::{self, Machine, Start, Store, worker};
+use super::service::Manager;
+use super::store::{self, Machine, Start, Store, check, worker};
 use super::udp::Socket;
 use super::work;
 use super::{Error, Signals, Sources, entropy, ports, scheduling, serve};
@@ -126,6 +127,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let clock = SystemClock;
     let started_unix = clock.unix().as_secs();
     let begin = Start {
+        node: me,
         machine: Machine::this(),
         now: clock.now(),
         unix_seconds: started_unix,
@@ -138,6 +140,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let mut params = node_params(&config, me, boot, started_unix, address, seed);
     let work = work::Plan { hooks: config.hooks.clone(), command };
     params.election.work_grace = work.grace();
+    let limits = http_limits(scheduling::open_files()).with_work(work.grace());
     let work = if work.is_empty() { None } else { Some(work) };
     let work = work.map(|plan| work::employ(me, &data_dir, plan)).transpose();
     // What the work starts runs as it would without a node; all threads from here on are the node's own.
@@ -150,6 +153,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     if restored.may_release && restored.record.is_some_and(|it| it.voted_for == Some(me)) {
         restored.may_release = end_remnants(&data_dir);
     }
+    let lease = params.election.lease;
     let now = clock.now();
     let mut node = Node::new(params, restored, now);
     node.remember_unclean_starts(now, &unclean_starts);
@@ -164,6 +168,13 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let metrics = Arc::new(metrics);
     let status = Arc::new(ArcSwap::from_pointee(node.status(now)));
     let (answers, stored) = mpsc::channel(worker::QUEUE);
+    let (asking, checked) = if config.voters.contains(&me) {
+        let (to_loop, checked) = mpsc::channel(1);
+        let asking = check::spawn(store.check(), to_loop).map_err(Error::Descriptor)?;
+        (Some(asking), Some(checked))
+    } else {
+        (None, None)
+    };
     let storage = worker::spawn(store, answers).map_err(Error::Descriptor)?;
     let (to_node, commands) = mpsc::channel(COMMAND_QUEUE);
     let names = named_peers(&config, me);
@@ -205,7 +216,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         (Signals::listen().map_err(Error::Descriptor)?, hang_up)
     };
     let (events, tap) = http::feed();
-    let server = http::spawn(vec![listener], shared, tap, http_limits(scheduling::open_files()));
+    let server = http::spawn(vec![listener], shared, tap, limits);
     let server = server.map_err(Error::Descriptor)?;
 
     let done = runtime.block_on(async {
@@ -227,8 +238,22 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         if let Some(work) = work {
             engine.employ(work);
         }
+        if let Some(asking) = asking {
+            engine.check_store(asking, lease);
+        }
         let guardian = hearing;
-        let sources = Sources { stored, commands, resolved, rings, signals, guardian, worked };
+        let manager = Manager::of_process();
+        let sources = Sources {
+            stored,
+            checked,
+            commands,
+            resolved,
+            rings,
+            signals,
+            guardian,
+            worked,
+            manager,
+        };
         let intake = Intake::new(socket, voters, speaker);
         serve(engine, intake, clock, sources).await
     });

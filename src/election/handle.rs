@@ -131,7 +131,7 @@ impl Machine {
         if core.genesis().is_some() {
             return Opinion::No(Refusal::Empty);
         }
-        if !core.store_works() {
+        if !self.store_works() {
             return Opinion::No(Refusal::Store);
         }
         let heard = self.follow.leader(now).is_some_and(|known| known.id != from);
@@ -424,12 +424,13 @@ impl Machine {
 
     fn on_inquire(&mut self, now: Instant, from: NodeId, nonce: u64, asked: &Inquire) {
         // Whoever counts with other voters learns that from the report, and nothing else.
-        let near = self.near_set(from, asked.set);
+        let same = self.same_set(from, asked.set);
         let Some(core) = &mut self.core else { return };
         let report = core.report(from, nonce, asked);
         self.send(from, Message::Report(report));
-        // Whoever asks has just come up: it can be asked now, if it has not said that it is new.
-        let genesis = self.core.as_ref().and_then(|core| core.genesis()).filter(|_| near);
+        // Whoever asks has just come up: it can be asked now, if it has not said that it is new. One that counts
+        // with others cannot say that: the two would ask each other for ever.
+        let genesis = self.core.as_ref().and_then(|core| core.genesis()).filter(|_| same);
         if genesis.is_some_and(|genesis| !genesis.was_new(from)) {
             self.inquire(now, &[from]);
         }

@@ -1,7 +1,7 @@
 //! The machine around the core: when it tries, and whom it believes.
 
 use ::core::time::Duration;
-use ringrift_wire::{Beacon, Boot, Canvass, Message, NodeId, Opinion, Priority, Refusal};
+use ringrift_wire::{Beacon, Boot, Canvass, Inquire, Message, NodeId, Opinion, Priority, Refusal};
 use std::collections::BTreeMap;
 
 use super::core::{Core, Rules};
@@ -17,6 +17,18 @@ fn id(name: &str) -> NodeId {
 
 /// The voter `b` of three with a record; `a` is better and `c` is worse.
 fn second_best() -> Machine {
+    voter(Some(VoteRecord {
+        term: 9,
+        voted_for: None,
+        nonce: 0,
+        longest_lease: Duration::from_secs(4),
+        set_version: 1,
+        led_version: 1,
+        drained: false,
+    }))
+}
+
+fn voter(record: Option<VoteRecord>) -> Machine {
     let place = |(order, name): (u16, &str)| (id(name), Place { order, gpu: false, never: false });
     let setup = Setup {
         me: id("b"),
@@ -35,17 +47,8 @@ fn second_best() -> Machine {
         evidence_window: Duration::from_secs(10),
         seed: 1,
     };
-    let record = VoteRecord {
-        term: 9,
-        voted_for: None,
-        nonce: 0,
-        longest_lease: Duration::from_secs(4),
-        set_version: 1,
-        led_version: 1,
-        drained: false,
-    };
     let promise = RestoredPromise::Exact(None);
-    Machine::new(setup, Restored { record: Some(record), promise, may_release: true }, NOW)
+    Machine::new(setup, Restored { record, promise, may_release: true }, NOW)
 }
 
 fn canvasses(machine: &mut Machine) -> usize {
@@ -124,4 +127,25 @@ fn between_two_versions_no_voter_outranks_the_other() {
     assert!(matches!(opinion(1, "c", 3), Opinion::Yes { .. }));
     assert_eq!(opinion(2, "c", 1), Opinion::No(Refusal::VoterSet), "there is no way back");
     assert_eq!(opinion(1, "c", 4), Opinion::No(Refusal::VoterSet), "no neighbour");
+}
+
+/// Two empty voters with files of neighbouring versions asked each other as fast as the network carried it.
+#[test]
+fn an_empty_voter_asks_back_only_who_counts_with_the_same_voters() {
+    let asks_back = |version| {
+        let mut machine = voter(None);
+        while machine.poll_output().is_some() {}
+        let set = VoterSet::new(&["a", "b", "c"].map(id), version).tag();
+        machine.on_message(NOW, id("a"), 7, &Message::Inquire(Inquire { set, number: 1 }));
+        let outputs = ::core::iter::from_fn(|| machine.poll_output());
+        let messages = outputs.filter_map(|output| match output {
+            Output::Send { to, message } if to == id("a") => Some(message),
+            _ => None,
+        });
+        let messages: Vec<Message> = messages.collect();
+        assert!(messages.iter().any(|it| matches!(it, Message::Report(_))), "{messages:?}");
+        messages.iter().any(|it| matches!(it, Message::Inquire(_)))
+    };
+    assert!(asks_back(1));
+    assert!(!asks_back(2));
 }

@@ -2,6 +2,7 @@
 //!
 //! | route | answer |
 //! |---|---|
+//! | `GET /` | the cluster on one page for people |
 //! | `GET /health` | 200 as soon as the process listens |
 //! | `GET /ready` | 200 once a leader is known, else 503 with the reason |
 //! | `GET /status` | everything; `?alive_only=false` lists the unreachable peers too |
@@ -44,6 +45,7 @@ mod fixtures;
 mod guard;
 mod machine;
 mod members;
+mod page;
 mod probes;
 mod ring;
 mod route;
@@ -120,6 +122,15 @@ pub struct Limits {
     /// The longest silence towards a reader of `/events`, 5 s, to be well below `exchange`; one that
     /// has gone keeps its place for up to twice as long.
     pub keep_alive: Duration,
+}
+
+impl Limits {
+    /// Likewise where a command may have to wait for the leader's work to end, which takes up to `grace`.
+    #[must_use]
+    pub const fn with_work(self, grace: Duration) -> Self {
+        let command = self.command.saturating_add(grace);
+        Self { command, exchange: self.exchange.saturating_add(grace), ..self }
+    }
 }
 
 impl Default for Limits {

@@ -6,9 +6,9 @@ use hyper::{Method, StatusCode};
 
 use super::answer::{Answer, Present};
 use super::facts::Facts;
-use super::guard::{self, Ends};
+use super::guard::{self, Ends, Orders};
 use super::verbs::Verb;
-use super::{election, members, probes, status};
+use super::{election, members, page, probes, status};
 use crate::telemetry::{Metrics, metrics};
 
 /// What a request that may be answered asks for.
@@ -25,6 +25,7 @@ pub(super) enum Wish {
 /// What can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
+    Home { orders: Orders },
     Health,
     Ready,
     Status { alive_only: bool },
@@ -40,7 +41,11 @@ impl Page {
     pub(super) const fn is_long(self) -> bool {
         match self {
             Self::Health | Self::Ready | Self::Leader => false,
-            Self::Status { .. } | Self::Election | Self::Members | Self::Metrics => true,
+            Self::Home { .. }
+            | Self::Status { .. }
+            | Self::Election
+            | Self::Members
+            | Self::Metrics => true,
         }
     }
 }
@@ -56,8 +61,9 @@ pub(super) enum Deed {
     ReloadKeys,
 }
 
-/// Every path and what it stands for; `/status` as it is without a query.
-const ROUTES: [(&str, Wish); 16] = [
+/// Every path and what it stands for; `/status` as it is without a query, `/` for a stranger.
+const ROUTES: [(&str, Wish); 17] = [
+    ("/", Wish::Tell(Page::Home { orders: Orders::Never })),
     ("/health", Wish::Tell(Page::Health)),
     ("/ready", Wish::Tell(Page::Ready)),
     ("/status", Wish::Tell(Page::Status { alive_only: true })),
@@ -115,6 +121,10 @@ pub(super) fn wish(parts: &Parts, ends: Ends, facts: &Facts) -> Result<Wish, Ans
                 let alive_only = alive_only(parts.uri.query().unwrap_or_default())?;
                 return Ok(Wish::Tell(Page::Status { alive_only }));
             }
+            if let Wish::Tell(Page::Home { .. }) = wish {
+                let orders = guard::orders(parts, ends, facts);
+                return Ok(Wish::Tell(Page::Home { orders }));
+            }
         }
         Wish::Act(_) => {
             if parts.method != Method::POST {
@@ -147,8 +157,9 @@ fn alive_only(query: &str) -> Result<bool, Answer> {
 }
 
 /// The page, true at the present moment.
-pub(super) fn tell(page: Page, present: &Present<'_>, numbers: &Metrics) -> Answer {
-    match page {
+pub(super) fn tell(wanted: Page, present: &Present<'_>, numbers: &Metrics) -> Answer {
+    match wanted {
+        Page::Home { orders } => page::answer(present, orders),
         Page::Health => probes::health(present),
         Page::Ready => probes::ready(present),
         Page::Status { alive_only } => status::answer(present, alive_only),

@@ -109,6 +109,7 @@ fn process(present: &Present<'_>) -> Value {
             "partition_status": view.partition().as_str(),
             "health_ratio": view.health_ratio(),
         },
+        "vote_store": { "works": status.store_works, "problem": status.store_problem },
         "gossip": facts.keys.load().to_value(),
         "warnings": facts.warnings,
     })

@@ -156,6 +156,7 @@ fn status(node: &str) -> Status {
         promise: None,
         abstains_until: None,
         store_works: true,
+        store_problem: None,
         drained: false,
         trigger_blocked_until: None,
         blocked_until: None,

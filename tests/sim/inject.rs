@@ -9,7 +9,7 @@ use ringrift_p2p::time::Instant;
 use ringrift_wire::{Boot, NodeId};
 use std::collections::VecDeque;
 
-use crate::checkers::agreement::{self, Agreement};
+use crate::checkers::agreement::Agreement;
 use crate::checkers::liveness::{self, Liveness};
 use crate::faults::{Fault, Target};
 use crate::host::{Armed, Clock, Disk, Ending, Host, Process, address, duration};
@@ -214,7 +214,7 @@ impl World {
             Ending::Wiped => {
                 self.hits.hit(Path::DiskWiped);
                 // What an observer has on its disk decides nothing.
-                self.wipes += u64::from(host < self.options.voters);
+                self.wipes += u64::from(host < self.options.voters || self.options.changes);
                 state.disk = Disk::default();
                 self.checkers.terms.found(host, 0);
             }
@@ -461,9 +461,7 @@ impl World {
         let bound = liveness::bound(&self.options, one_way, style >= 2, standing);
         let ready = liveness::ready_bound(&self.options, one_way);
         self.checkers.liveness = Some(Liveness::new(self.now, ready, bound));
-        let bound = agreement::bound(&self.options, one_way);
-        let unnamed = agreement::unnamed(&self.options, one_way);
-        self.checkers.agreement = Some(Agreement::new(self.now, bound, unnamed));
+        self.checkers.agreement = Some(Agreement::new(self.now, &self.options, one_way));
         self.timeline.note(self.now, "!!", || format!("heals {healed:?}, others: style {style}"));
         for host in 0..self.hosts.len() {
             if let Some(process) = &mut self.hosts[host].process {

@@ -5,7 +5,6 @@
 //! one quorum is healed and must have a leader within a stated time. Every hop takes the binary form
 //! of the wire.
 //!
-//! `SIM_OPERATORS=1` adds operators, takeovers and leaders with work, whose checkers are not settled yet.
 //! `SIM_RUNS=10000 cargo test --release --test sim sweep -- --nocapture` runs that many seeds,
 //! `SIM_FIRST` says where to begin, `SIM_SEED=0x2a` runs one seed and prints what happened in it.
 

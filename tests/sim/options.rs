@@ -116,6 +116,8 @@ pub(crate) struct Options {
     pub(crate) twin: Option<usize>,
     /// A voter list that is wrong.
     pub(crate) other_set: Option<OtherSet>,
+    /// Voters are added and removed under way: any host may be one.
+    pub(crate) changes: bool,
     /// Voters that never lead; fewer than a minority.
     pub(crate) never: usize,
     /// h.
@@ -189,17 +191,6 @@ pub(crate) fn chance(rng: &mut Rng, permille: u64) -> bool {
 }
 
 impl Options {
-    /// What a sweep runs under that seed: operators, takeovers and the work of leaders only where
-    /// `SIM_OPERATORS` is set.
-    pub(crate) fn of_sweep(seed: u64) -> Self {
-        let mut options = Self::draw(seed);
-        if !with_operators() {
-            options.kinds.retain(|&kind| kind != Kind::Operator);
-            (options.takeover, options.work_grace, options.planned) = (None, 0, false);
-        }
-        options
-    }
-
     /// Draws the choices of a run.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
@@ -275,6 +266,7 @@ impl Options {
             open: observers > 0 && chance(rng, 300),
             twin,
             other_set,
+            changes: false,
             never: if voters > 2 && chance(rng, 100) { 1 } else { 0 },
             heartbeat,
             lease,
@@ -306,6 +298,12 @@ impl Options {
         self.voters + self.observers + usize::from(self.twin.is_some())
     }
 
+    /// How many hosts a list of voters may name; they come first, and one of them may be an observer that is
+    /// taken for a voter.
+    pub(crate) fn most_voters(&self) -> usize {
+        if self.changes { self.hosts() } else { self.voters + 1 }
+    }
+
     /// Whether datagrams of the past arrive again.
     pub(crate) fn replays(&self) -> bool {
         self.kinds.contains(&Kind::Replay)
@@ -329,6 +327,7 @@ impl Options {
             open: false,
             twin: None,
             other_set: None,
+            changes: false,
             never: 0,
             heartbeat: 100 * MS,
             lease: 400 * MS,
@@ -369,9 +368,4 @@ impl Quality {
             late_max: 0,
         }
     }
-}
-
-/// Whether sweeps have operators, takeovers and leaders with work.
-pub(crate) fn with_operators() -> bool {
-    std::env::var_os("SIM_OPERATORS").is_some()
 }

@@ -35,13 +35,21 @@ impl World {
             return;
         }
         let was_timeout = input == Input::Timeout;
+        let mut by_guardian = false;
         if let Input::Datagram { from, envelope } = &input {
             self.hears(host, host_at(*from), envelope);
+            // Only a guardian says of the process whose name it uses that it is dead.
+            by_guardian = matches!(&envelope.message,
+                Message::Release(m) if m.dead && m.nonce == envelope.boot.nonce);
         }
+        let freed = self.hits.of(Path::PromiseReleased);
         let Some(process) = &mut self.hosts[host].process else { return };
         let before = self.liar.has(Lie::ResumesAfterGo).then(|| process.node.clone());
         process.node.handle_input(now, input);
         self.drain_after(host, before);
+        if by_guardian && self.hits.of(Path::PromiseReleased) > freed {
+            self.hits.hit(Path::FreedByGuardian);
+        }
         self.spin(host, was_timeout);
     }
 

@@ -49,7 +49,7 @@ pub(crate) struct Report {
 
 /// Runs one seed.
 pub(crate) fn run_seed(seed: u64, lie: Lie, keep_timeline: bool) -> Report {
-    run(Options::of_sweep(seed), lie, keep_timeline)
+    run(Options::draw(seed), lie, keep_timeline)
 }
 
 /// Runs with these choices.
@@ -97,7 +97,7 @@ const QUIETER: [(&str, Quieten); 9] = [
 /// then what else is rough.
 pub(crate) fn shrink(seed: u64, rule: &str) -> Shrunk {
     let began = std::time::Instant::now();
-    let mut shrunk = Shrunk::whole(Options::of_sweep(seed));
+    let mut shrunk = Shrunk::whole(Options::draw(seed));
     let fails = |options: &Options, without: &BTreeSet<usize>| {
         let report = run_without(options.clone(), Lie::None, false, without);
         report.violation.is_some_and(|violation| violation.rule == rule)

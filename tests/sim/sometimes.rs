@@ -1,7 +1,5 @@
 //! Paths that a sweep must have hit: a fault that never happened proves nothing.
 
-use crate::options::with_operators;
-
 /// Something that happens in some runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -182,33 +180,7 @@ impl Hits {
 
     /// The names of the paths that were never hit.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let due = |path: Path| with_operators() || !is_of_operators(path);
-        let missing = PATHS.iter().filter(|(path, _)| due(*path) && self.of(*path) == 0);
+        let missing = PATHS.iter().filter(|(path, _)| self.of(*path) == 0);
         missing.map(|(_, name)| *name).collect()
     }
-}
-
-/// Whether a path is of operators, takeovers or the work of leaders.
-const fn is_of_operators(path: Path) -> bool {
-    matches!(
-        path,
-        Path::SteppedDown
-            | Path::Transferred
-            | Path::DrainDone
-            | Path::DrainedLeaderLeft
-            | Path::ResumeDone
-            | Path::NoTarget
-            | Path::HandoverDone
-            | Path::WorkFailed
-            | Path::TakenOver
-            | Path::TakeoverSeen
-            | Path::WorkBegan
-            | Path::WorkEndedInTime
-            | Path::WorkKilled
-            | Path::WorkAnsweredLate
-            | Path::WorkNeverAnswered
-            | Path::LeaseThin
-            | Path::GuardianKilled
-            | Path::PlannedWhileHealed
-    )
 }

@@ -184,11 +184,16 @@ impl World {
                 }
             }
         }
-        let leader = self.checkers.leases.leader(self.now).map(|(leader, _)| leader);
-        let leader = leader.filter(|leader| healed.contains(leader)).map(|it| self.hosts[it].id);
+        let leads = self.checkers.leases.leader(self.now).map(|(leader, _)| leader);
+        let leader = leads.filter(|leader| healed.contains(leader)).map(|it| self.hosts[it].id);
+        let (leads, now) = (leads.map(|leads| self.hosts[leads].id), self.now);
+        let news = leads
+            .zip(self.checkers.agreement.as_mut())
+            .is_some_and(|(leads, agreement)| agreement.is_news(now, leads));
         let said = status.leader_at(local);
         if let (Some(leader), Some(said)) = (leader, said)
             && leader != said
+            && !news
         {
             differs = Some(format!("names {said}, and {leader} leads"));
         }
@@ -215,7 +220,7 @@ impl World {
         let Some((leader, held)) = leader else { return };
         let holder = &self.hosts[leader];
         let (set, id) = (&holder.voter_set, holder.id);
-        let most = self.hosts.len().min(self.options.voters + 1);
+        let most = self.hosts.len().min(self.options.most_voters());
         let voters: Vec<(usize, Bound)> = (0..most)
             .filter(|&host| self.hosts[host].name_of == host && set.contains(self.hosts[host].id))
             .map(|host| (host, self.bounds[host]))
@@ -262,13 +267,15 @@ impl World {
         let Some(process) = &state.process else { return };
         let own = record.voted_for == Some(state.id) && record.nonce == process.boot.nonce;
         let quorum = state.voter_set.quorum();
+        // Those that it counts: a yes from elsewhere is none.
+        let own_set = self.members(host);
         let leads = process.node.is_leader(local);
         let known = process.highest_term;
         let now = self.now;
         let result = if own && record.term > known.unwrap_or(0) && !leads {
-            self.checkers.minority.stands(now, host, record.term, quorum)
+            self.checkers.minority.stands(now, host, record.term, quorum, &own_set)
         } else if known.is_none() && record.voted_for.is_none() {
-            self.checkers.minority.adopts(now, host, record.term, quorum)
+            self.checkers.minority.adopts(now, host, record.term, quorum, &own_set)
         } else {
             Ok(())
         };
@@ -276,6 +283,13 @@ impl World {
         if let Some(process) = &mut self.hosts[host].process {
             process.highest_term = Some(known.unwrap_or(0).max(record.term));
         }
+    }
+
+    /// The other hosts that a host's configuration names as voters.
+    fn members(&self, host: usize) -> Vec<usize> {
+        let (set, me) = (&self.hosts[host].voter_set, self.hosts[host].name_of);
+        let named = |other: &usize| *other != me && set.contains(self.hosts[*other].id);
+        (0..self.hosts.len().min(self.options.most_voters())).filter(named).collect()
     }
 
     /// Something about a host is not well, now and for a while.
@@ -294,7 +308,7 @@ impl World {
                 && state.name_of == *other
                 && core.is_some_and(|core| core.genesis().is_none() && core.store_works())
         };
-        let most = self.hosts.len().min(self.options.voters + 1);
+        let most = self.hosts.len().min(self.options.most_voters());
         let others: Vec<usize> = (0..most).filter(|o| *o != host).filter(sound).collect();
         let held = self.hosts[host].process.as_ref().and_then(|process| process.node.core());
         if held.is_none_or(|core| !core.store_works()) {

@@ -167,7 +167,8 @@ impl World {
                     self.look();
                 }
                 _ => {
-                    self.now = end;
+                    // A moment that has passed is no reason to go back in time.
+                    self.now = self.now.max(end);
                     self.look();
                     return;
                 }

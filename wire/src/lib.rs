@@ -95,7 +95,7 @@ mod seal;
 mod update;
 
 pub use codec::{decode, encode};
-pub use envelope::{Envelope, cluster_tag};
+pub use envelope::{Envelope, VERSION, cluster_tag};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use id::{Boot, NodeId, NodeIdError};
 pub use kind::Kind;

@@ -87,7 +87,7 @@ fn status_has_every_field_in_order_and_of_its_type() {
         leader_changes int, version str, pid int, guardian_pid int|null, work {{}}|null,
         uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
-        config_version {{}}, network {{}}, partition {{}}, gossip {{}}, warnings []"
+        config_version {{}}, network {{}}, partition {{}}, vote_store {{}}, gossip {{}}, warnings []"
     );
     let voter = format!(
         "alive bool, is_self bool, address str, state {STATE}, priority int,
@@ -137,6 +137,7 @@ fn status_has_every_field_in_order_and_of_its_type() {
             assert_schema(&body["network"], "advertise_host str, advertise_port int", "network");
             let partition = "partition_status =none|=minority|=isolated, health_ratio float";
             assert_schema(&body["partition"], partition, "partition");
+            assert_schema(&body["vote_store"], "works bool, problem str|null", "vote_store");
             assert_eq!(body["voter_config_hash"].as_str().map(str::len), Some(16));
             assert_eq!(body["timestamp"], "2025-12-06T05:50:00.25Z");
         }
@@ -422,7 +423,7 @@ fn judge(method: Method, uri: &str) -> Result<Wish, Answer> {
 
 #[test]
 fn an_unknown_path_is_404() {
-    for uri in ["/", "/nope", "/status/", "/Status", "/election", "/leader/x", "//health"] {
+    for uri in ["//", "/nope", "/status/", "/Status", "/election", "/leader/x", "//health"] {
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
             let answer = judge(method, uri).unwrap_err();
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{uri}");

@@ -15,6 +15,7 @@ mod process;
 mod traffic;
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use prometheus::{
     CounterVec, Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
@@ -44,6 +45,7 @@ pub struct Metrics {
     mirrored: Mutex<BTreeMap<&'static str, Mirrored>>,
     node: NodeId,
     hosts: Vec<NodeId>,
+    lease: Duration,
     log: Option<ErrorCounter>,
     election_latency: HistogramVec,
     /// When the canvass in progress began, in nanoseconds of the boot clock; 0 without one.
@@ -161,6 +163,7 @@ impl Metrics {
             mirrored: Mutex::new(mirrored),
             node,
             hosts: config.hosts.keys().copied().collect(),
+            lease: config.election.lease,
             log,
             election_latency,
             canvassing_since: AtomicU64::new(0),
@@ -262,6 +265,7 @@ impl Metrics {
         set("ringrift_gossip_messages_received", &[], received as f64)?;
         let dropped = self.log.as_ref().map_or(0, ErrorCounter::dropped_lines);
         set("ringrift_p2p_log_lines_dropped_total", &[], dropped as f64)?;
+        set("ringrift_p2p_lease_length_seconds", &[], self.lease.as_secs_f64())?;
         let readers = self.events.readers.load(Ordering::Relaxed);
         set("ringrift_p2p_event_readers", &[], readers as f64)?;
         for (name, value) in process::samples() {

@@ -2,22 +2,26 @@
 //!
 //! 1. Within a stated time every healed host has every other healed host for reachable, under the boot
 //!    that it really runs; from then on it stays so.
-//! 2. From then on no healed host names another leader than the one that leads, and none is without a
-//!    leader for long: a voter hears its heartbeats, an observer asks while what it knows grows old.
+//! 2. From then on no healed host names another leader than the one that leads, unless that has changed
+//!    within a lease: whoever has not heard of a release believes in the lease it was told of. And none is
+//!    without a leader for long: a voter hears its heartbeats, an observer asks while what it knows grows old.
 //!
 //! A member that came and went several times is let in later, after up to 128 probe intervals: while it
 //! is held off it is not missed. A voter whose name a second live process has is not compared.
 
 use std::collections::BTreeMap;
 
+use ringrift_wire::NodeId;
+
 use super::Violation;
+use super::liveness::drifted;
 use crate::options::{MS, Nanos, Options};
 
 /// Within what time after the healing.
 ///
 /// Lost members are called one each probe interval, by nodes whose own interval is stretched up to
 /// ninefold while they distrust themselves; each call and its answer is a round trip.
-pub(crate) fn bound(options: &Options, one_way: Nanos) -> Nanos {
+fn bound(options: &Options, one_way: Nanos) -> Nanos {
     let probe = options.probe.max(10 * MS);
     let round_trip = 2 * (one_way + options.loop_lag);
     let calls = options.hosts() as u64 + 8;
@@ -26,7 +30,7 @@ pub(crate) fn bound(options: &Options, one_way: Nanos) -> Nanos {
 
 /// For how long a host may name no leader while there is one: what it knows ends with a lease, and it
 /// asks two voters each probe interval.
-pub(crate) fn unnamed(options: &Options, one_way: Nanos) -> Nanos {
+fn unnamed(options: &Options, one_way: Nanos) -> Nanos {
     let round_trip = 2 * (one_way + options.loop_lag);
     2 * options.leases().1 + 8 * (options.probe.max(10 * MS) + round_trip)
 }
@@ -41,12 +45,34 @@ pub(crate) struct Agreement {
     unnamed: Nanos,
     /// When each host last named the leader, or there was none.
     named: BTreeMap<usize, Nanos>,
+    /// How long a lease is believed in, and who has led since when.
+    lease: Nanos,
+    leader: Option<(NodeId, Nanos)>,
 }
 
 impl Agreement {
     /// The hosts are healed now.
-    pub(crate) const fn new(now: Nanos, bound: Nanos, unnamed: Nanos) -> Self {
-        Self { began: now, bound, worst: 0, unnamed, named: BTreeMap::new() }
+    pub(crate) fn new(now: Nanos, options: &Options, one_way: Nanos) -> Self {
+        Self {
+            began: now,
+            bound: bound(options, one_way),
+            worst: 0,
+            unnamed: unnamed(options, one_way),
+            named: BTreeMap::new(),
+            lease: drifted(options.leases().1, options),
+            leader: None,
+        }
+    }
+
+    /// This voter leads. Whether a host may still name the one before.
+    pub(crate) fn is_news(&mut self, now: Nanos, leader: NodeId) -> bool {
+        match self.leader {
+            Some((known, since)) if known == leader => now < since + self.lease,
+            _ => {
+                self.leader = Some((leader, now));
+                true
+            }
+        }
     }
 
     /// The process of a healed host says who leads: rightly, or that it knows of nobody.

@@ -18,7 +18,7 @@ const HISTORY: usize = 50;
 /// To each voter a question or an answer per 5 ms, the least delta; eager gossip and its answers from
 /// everybody; twice each member for a start, a leave or a heal.
 pub(crate) fn most_sends(options: &Options) -> u64 {
-    let (voters, hosts) = (options.voters as u64 + 1, options.hosts() as u64);
+    let (voters, hosts) = (options.most_voters() as u64, options.hosts() as u64);
     let questions = voters * (options.probe / (5 * MS) + 8);
     2 * questions + 24 + 32 * hosts + 64
 }
@@ -44,7 +44,7 @@ impl Bounds {
             most_sends: most_sends(options),
             most_outputs: 64 + 16 * hosts,
             hosts,
-            voters: options.voters + 1,
+            voters: options.most_voters(),
             sent: vec![(0, 0); hosts],
             worst: 0,
         }

@@ -70,16 +70,18 @@ impl Minority {
         }
     }
 
-    /// A host is about to write that it stands in a term.
+    /// A host is about to write that it stands in a term, under a list that names these other hosts.
     pub(crate) fn stands(
         &self,
         now: Nanos,
         host: usize,
         term: u64,
         quorum: usize,
+        voters: &[usize],
     ) -> Result<(), Violation> {
         let within = |answers: &[Option<Nanos>], time: Nanos| {
-            1 + answers.iter().filter(|it| it.is_some_and(|at| now - at <= time)).count()
+            let of = |voter: &&usize| answers.get(**voter).copied().flatten();
+            1 + voters.iter().filter(|it| of(it).is_some_and(|at| now - at <= time)).count()
         };
         let mut with = within(&self.yes[host], self.fresh);
         if let Some((_, leader)) = self.told[host].filter(|(at, _)| *at == now) {
@@ -96,15 +98,17 @@ impl Minority {
         Err(Violation { at: now, rule: "I6", what })
     }
 
-    /// A host is about to write the first record of an empty store.
+    /// A host is about to write the first record of an empty store, under a list that names these others.
     pub(crate) fn adopts(
         &self,
         now: Nanos,
         host: usize,
         term: u64,
         quorum: usize,
+        voters: &[usize],
     ) -> Result<(), Violation> {
-        let with = 1 + self.reports[host].iter().filter(|report| **report).count();
+        let has = |voter: &&usize| self.reports[host].get(**voter) == Some(&true);
+        let with = 1 + voters.iter().filter(has).count();
         if with >= quorum {
             return Ok(());
         }

@@ -70,8 +70,7 @@ impl Checkers {
     /// For the hosts of a run.
     pub(crate) fn new(options: &Options) -> Self {
         let hosts = options.hosts();
-        // The first observer may be taken for a voter.
-        let voters = hosts.min(options.voters + 1);
+        let voters = hosts.min(options.most_voters());
         Self {
             leases: leases::Leases::new(hosts),
             endings: endings::Endings::default(),

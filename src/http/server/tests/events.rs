@@ -162,9 +162,11 @@ fn a_state_that_lacks_forgotten_events_is_not_told() {
     watcher.expect("state", 0);
     server.feed.lose(2);
     server.feed.tell(NOW, raised(9));
+    let mut other = Client::new(&server);
+    // The event has come into the ring, and the two before it are missed there.
+    while !other.get("/metrics").1.contains("ringrift_p2p_events_dropped_total 2") {}
     let mut reader = Reader::new(&server, "");
     // Long pages and events have one thread: by the second answer it has looked after the reader.
-    let mut other = Client::new(&server);
     other.get("/status");
     other.get("/status");
     let mut status = fixtures::leader();
