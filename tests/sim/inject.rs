@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use crate::checkers::agreement::Agreement;
 use crate::checkers::liveness::{self, Liveness};
+use crate::checkers::minority;
 use crate::faults::{Fault, Target};
 use crate::host::{Armed, Clock, Disk, Ending, Host, Process, address, duration};
 use crate::liar::Liar;
@@ -458,9 +459,15 @@ impl World {
             core.is_some_and(|core| core.tally().is_some())
         };
         let standing = self.hosts.iter().any(stands);
-        let bound = liveness::bound(&self.options, one_way, style >= 2, standing);
+        let bound = liveness::bound(&self.options, one_way, style >= 2);
         let ready = liveness::ready_bound(&self.options, one_way);
-        self.checkers.liveness = Some(Liveness::new(self.now, ready, bound));
+        let fresh = minority::freshness(&self.options) + 2 * one_way;
+        let mut liveness =
+            Liveness::new(self.now, ready, bound).with_round(liveness::round(&self.options), fresh);
+        if standing {
+            liveness.stands(self.now);
+        }
+        self.checkers.liveness = Some(liveness);
         self.checkers.agreement = Some(Agreement::new(self.now, &self.options, one_way));
         self.timeline.note(self.now, "!!", || format!("heals {healed:?}, others: style {style}"));
         for host in 0..self.hosts.len() {

@@ -352,8 +352,13 @@ impl World {
             Event::Member(event) => return self.told_of_member(host, event),
             Event::ForeignAddress { .. } => return self.hits.hit(Path::ForeignAddress),
         };
-        if matches!(event, Told::CanvassStarted { .. }) {
-            self.canvasses[host] += 1;
+        match event {
+            Told::CanvassStarted { .. } => self.canvasses[host] += 1,
+            Told::ElectionStarted { .. } => {
+                let now = self.now;
+                self.checkers.liveness.iter_mut().for_each(|liveness| liveness.stands(now));
+            }
+            _ => {}
         }
         let path = match event {
             Told::LeadershipGained { term, .. } => {

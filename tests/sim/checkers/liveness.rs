@@ -5,8 +5,9 @@
 //! 2. From then on there is never a time without a leader that is longer than
 //!    `L(1+2rho) + n*delta + 2D + fsync` of the protocol; one L more where the broken rest is
 //!    half-connected, so that a leader or a candidate of it may have to be outlasted first; and one
-//!    election timeout more where somebody stood when the quorum was healed: the late datagrams of before
-//!    may have split the votes of that round, and it has to end before the next.
+//!    election timeout more where somebody stood when the quorum was healed, or stands soon after because of
+//!    what it was told before: late datagrams may have split the votes of that round, voters that are gone
+//!    may be hoped for, and it has to end before the next.
 //! 3. Time in which nobody may lead, because operators or failed work keep all from it, does not count.
 
 use super::Violation;
@@ -48,23 +49,21 @@ pub(crate) fn ready_bound(options: &Options, one_way: Nanos) -> Nanos {
 }
 
 /// Within what time somebody leads, once a quorum is ready.
-pub(crate) fn bound(
-    options: &Options,
-    one_way: Nanos,
-    half_connected: bool,
-    standing: bool,
-) -> Nanos {
+pub(crate) fn bound(options: &Options, one_way: Nanos, half_connected: bool) -> Nanos {
     let lease = drifted(options.leases().1, options);
     // A candidate's own vote is written before it asks, and a voter's before it answers.
     let written = 2 * (options.fsync_max + options.loop_lag);
     let outlasted = if half_connected { lease } else { 0 };
-    let round = if standing { drifted(options.election_timeout, options) } else { 0 };
     lease
         + options.voters as u64 * delta(options)
         + 2 * round_trip(options, one_way)
         + written
         + outlasted
-        + round
+}
+
+/// A whole round of an election.
+pub(crate) fn round(options: &Options) -> Nanos {
+    drifted(options.election_timeout, options)
 }
 
 /// The checker.
@@ -76,12 +75,36 @@ pub(crate) struct Liveness {
     ready: bool,
     since: Nanos,
     worst: Nanos,
+    /// How long the round lasts that may have to end first, and until when it begins.
+    round: Nanos,
+    old_until: Nanos,
 }
 
 impl Liveness {
     /// The quorum is healed now.
     pub(crate) const fn new(now: Nanos, ready_bound: Nanos, bound: Nanos) -> Self {
-        Self { began: now, ready_bound, bound, ready: false, since: now, worst: 0 }
+        Self {
+            began: now,
+            ready_bound,
+            bound,
+            ready: false,
+            since: now,
+            worst: 0,
+            round: 0,
+            old_until: 0,
+        }
+    }
+
+    /// What was told before the healing counts for so long; a round that begins because of it lasts so long.
+    pub(crate) const fn with_round(self, round: Nanos, fresh: Nanos) -> Self {
+        Self { round, old_until: self.began + fresh, ..self }
+    }
+
+    /// Somebody stands.
+    pub(crate) fn stands(&mut self, now: Nanos) {
+        if now <= self.old_until {
+            self.bound += core::mem::take(&mut self.round);
+        }
     }
 
     /// Nobody may lead at present, however healthy all are: the time for it begins later.
