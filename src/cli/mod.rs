@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod events;
 pub mod exec;
 pub mod exit;
+pub mod follow;
 mod get;
 pub mod history;
 pub mod keygen;

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use tracing::debug;
 
 use super::exit::{Exit, Failure};
+use super::follow::FollowArgs;
 use super::old::{self, OldArgs};
 use crate::config::identity::{identify, machine_bears};
 use crate::config::{self, Surroundings, token};
 use crate::driver;
+use crate::driver::follow;
 use crate::driver::guardian::{self, Link};
 use crate::driver::own::Said;
 use crate::driver::start::{self, Plan};
@@ -73,6 +75,9 @@ pub struct RunArgs {
     /// Keep the promise of this kernel boot in the data folder; for `cluster`
     #[arg(long, hide = true)]
     pub promise_in_data_dir: bool,
+    /// Whether it follows others over HTTP.
+    #[command(flatten)]
+    pub follow: FollowArgs,
     /// What the command line of p2p_orchestrator had.
     #[command(flatten)]
     pub old: OldArgs,
@@ -101,12 +106,18 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
     if let Some(parent) = args.die_with_parent.filter(|_| !args.guarded) {
         die_with_parent(parent)?;
     }
+    if args.follow.is_set() && command.is_some() {
+        let message = "--follow: a node that never leads runs no command";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     if args.guardian && !args.guarded {
         return guard(args.log_format);
     }
     let around = Surroundings::of_process();
     let loaded = config::open(args.config.as_deref(), &around)?;
-    let config = loaded.config;
+    let mut config = loaded.config;
+    // Whoever takes no part in gossip need not be admitted to it.
+    config.membership.open |= args.follow.is_set();
     if let Some(problem) = command.as_ref().and_then(|_| config.hooks.grace_fault(&config.election))
     {
         let message = format!("{problem}; lower hooks.grace, or raise election.lease");
@@ -133,6 +144,11 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
     let token =
         token::find(&around).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let log = Some(guard.error_counter());
+    if args.follow.is_set() {
+        let ways = args.follow.ways(&config, me)?;
+        follow::run(follow::Plan { config, me, said, data_dir, token, warnings, log, ways })?;
+        return Ok(Exit::Success);
+    }
     let guardian = args.guarded.then(Link::of_stdin).transpose();
     let guardian = guardian.map_err(driver::Error::Descriptor)?;
     let plan =

@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod engine;
 pub mod entropy;
+pub mod follow;
 pub mod guardian;
 pub mod intake;
 pub mod own;

@@ -80,7 +80,7 @@ pub fn run(plan: Plan) -> Result<Option<u8>, Error> {
 }
 
 /// Turns a panic into an error: nothing of the node goes on after it.
-fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(Error::Invariant(words_of(panic.as_ref()))))
 }
@@ -197,6 +197,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         warnings,
         keys,
         token,
+        source: None,
     };
     let shared = Shared {
         status: Arc::clone(&status),
@@ -317,7 +318,7 @@ fn named_peers(config: &Config, me: NodeId) -> Vec<Named> {
 }
 
 /// The limits of HTTP where so many files may be open: a quarter is left to everything else.
-fn http_limits(open_files: u64) -> Limits {
+pub(super) fn http_limits(open_files: u64) -> Limits {
     let room = usize::try_from(open_files / 4 * 3).unwrap_or(http::CONNECTIONS);
     Limits { connections: http::CONNECTIONS.min(room), ..Limits::default() }
 }

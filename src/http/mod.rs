@@ -51,6 +51,7 @@ mod ring;
 mod route;
 mod server;
 mod slots;
+mod source;
 mod status;
 mod verbs;
 mod work;
@@ -69,6 +70,7 @@ pub use facts::{Facts, Keys};
 pub use feed::{Feed, Tap, feed};
 pub use route::routes;
 pub use server::{Handle, spawn};
+pub use source::{Heard, Source};
 pub use work::Work;
 
 /// The largest body that a request may have, in bytes.

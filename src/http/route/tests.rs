@@ -78,8 +78,8 @@ const REACH: &str = "=self|=direct|=indirect|=unreachable";
 fn status_has_every_field_in_order_and_of_its_type() {
     let whole = format!(
         "node_id str, role {ROLE}, is_leader bool, leader_id str|null, effective_leader_id str|null,
-        term int, lease_ttl float, no_leader_reason str|null, alive_peers int, total_peers int,
-        suspect_peers int, dead_peers int, voters {{}}, voter_node_ids [id], voter_quorum_size int,
+        term int, lease_ttl float, no_leader_reason str|null, leader_last_seen_seconds float|null,
+        alive_peers int, total_peers int, suspect_peers int, dead_peers int, voters {{}}, voter_node_ids [id], voter_quorum_size int,
         voters_alive int, voter_quorum_ok bool, voter_config_version int, voter_config_hash str,
         voter_config_mismatch [id], voter_config_led int|null, voter_health {{}}, leaders_reported [id], leaders_eligible [id],
         leader_consensus {{}}, leadership_consistency {{}}, self {{}}, peers {{}}, all_peers {{}},
@@ -87,7 +87,8 @@ fn status_has_every_field_in_order_and_of_its_type() {
         leader_changes int, version str, pid int, guardian_pid int|null, work {{}}|null,
         uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
-        config_version {{}}, network {{}}, partition {{}}, vote_store {{}}, gossip {{}}, warnings []"
+        config_version {{}}, network {{}}, partition {{}}, vote_store {{}}, gossip {{}},
+        follows_over =gossip|=http, source {{}}|null, warnings []"
     );
     let voter = format!(
         "alive bool, is_self bool, address str, state {STATE}, priority int,

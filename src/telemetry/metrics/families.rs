@@ -178,6 +178,22 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "How much this node distrusts itself; 0 when it is well.",
     ),
+    // Following over HTTP.
+    gauge(
+        "ringrift_p2p_follows_over_http",
+        &[],
+        "1 on a node that follows others over HTTP (run --follow) and takes no part in gossip.",
+    ),
+    gauge(
+        "ringrift_p2p_source_silence_seconds",
+        &[],
+        "On a node that follows over HTTP, time since a followed node answered; else 0.",
+    ),
+    counter(
+        "ringrift_p2p_source_failures_total",
+        &[],
+        "On a node that follows over HTTP, questions that a followed node did not answer.",
+    ),
     // Gossip traffic.
     counter("ringrift_gossip_messages_sent", &[], "Datagrams sent, of every kind."),
     counter("ringrift_gossip_messages_received", &[], "Datagrams accepted, of every kind."),

@@ -12,6 +12,7 @@
 mod families;
 mod mirror;
 mod process;
+mod source;
 mod traffic;
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +32,7 @@ use crate::time::Instant;
 use crate::{election, node};
 
 pub use families::{FAMILIES, Family, Kind};
+pub use source::Source;
 pub use traffic::Traffic;
 
 /// The content type of [`Metrics::render`].
@@ -41,6 +43,8 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 pub struct Metrics {
     /// What the driver counts.
     pub traffic: Traffic,
+    /// What a node that follows over HTTP counts.
+    pub source: Source,
     registry: Registry,
     mirrored: Mutex<BTreeMap<&'static str, Mirrored>>,
     node: NodeId,
@@ -159,6 +163,7 @@ impl Metrics {
         let (registry, mirrored) = builder.mirror_the_rest()?;
         Ok(Self {
             traffic,
+            source: Source::default(),
             registry,
             mirrored: Mutex::new(mirrored),
             node,
@@ -268,7 +273,8 @@ impl Metrics {
         set("ringrift_p2p_lease_length_seconds", &[], self.lease.as_secs_f64())?;
         let readers = self.events.readers.load(Ordering::Relaxed);
         set("ringrift_p2p_event_readers", &[], readers as f64)?;
-        for (name, value) in process::samples() {
+        let beside = self.source.samples(view.now);
+        for (name, value) in process::samples().into_iter().chain(beside) {
             set(name, &[], value)?;
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())
