@@ -54,11 +54,8 @@ fn of_size(size: usize) -> Vec<Row> {
         &|| loss(size, 40, seconds * 5),
         &|| ill(size, seconds),
     ];
-    let (alone, together) = match size {
-        0..=FEW => (0, parts.len()),
-        0..=MANY => (1, parts.len()),
-        _ => (1, 1),
-    };
+    let alone = usize::from(size > FEW);
+    let together = if size > MANY { alone } else { parts.len() };
     let side_by_side = |parts: &[&(dyn Fn() -> Vec<Row> + Sync)]| -> Vec<Row> {
         thread::scope(|scope| {
             let running: Vec<_> = parts.iter().map(|&part| scope.spawn(part)).collect();

@@ -480,7 +480,7 @@ impl Machine {
         }
         if self.own_priority(now).drained {
             self.hand_over(now, LossCause::Drained, None, None);
-        } else if !self.store_works() {
+        } else if self.store_moves_lead(now) {
             self.hand_over(now, LossCause::StoreFailed, None, None);
         } else if let Some(better) = self.due_takeover(now) {
             self.hand_over(now, LossCause::TakenOver, Some(better), None);

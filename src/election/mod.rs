@@ -217,6 +217,8 @@ pub struct Machine {
     next_store_retry: Instant,
     /// What the last check of the vote store found wrong.
     store_problem: Option<String>,
+    /// Since when the store has not worked.
+    store_failed_at: Option<Instant>,
     stopping: bool,
     number: u64,
     announced: Option<NodeId>,
@@ -272,6 +274,7 @@ impl Machine {
             inquiry_gap: Duration::ZERO,
             next_store_retry: now,
             store_problem: None,
+            store_failed_at: None,
             stopping: false,
             // No report to a question of an earlier process may seem to answer one of this.
             number: setup.boot.nonce,
@@ -299,7 +302,7 @@ impl Machine {
         let worked = self.store_works();
         let Some(core) = &mut self.core else { return };
         core.persisted(number, done);
-        self.tell_store_health(worked);
+        self.tell_store_health(now, worked);
         if !done {
             self.next_store_retry = now + STORE_RETRY.min(self.setup.params.heartbeat_interval);
         }

@@ -1,7 +1,7 @@
 //! Slots: how many connections there are at once, and which gives way when one more comes.
 //!
 //! Whoever keeps connections open without asking anything, or asks slower than anybody has to, must not keep
-//! others out. So a full house ends one connection that waits for its next request to make room for one more.
+//! others out. So a full house ends some connections that wait for their next request to make room for others.
 //!
 //! Decides which. How long a connection may take when there is room, the server decides.
 //!
@@ -22,6 +22,9 @@ use tokio::time::{Instant, timeout};
 
 /// How long a connection may at least wait for the rest of its request.
 pub(super) const FAIR: Duration = Duration::from_millis(20);
+
+/// Which part of the connections gives way at once.
+const SHARE: usize = 32;
 
 /// So many connections disturb nobody.
 const FEW: usize = 64;
@@ -84,13 +87,14 @@ impl Slots {
         if let Some(slot) = self.take_free(source) {
             return Some(slot);
         }
+        let at_once = (self.most / SHARE).max(1);
         loop {
             // Meanwhile what has arrived is looked at, and what has ended is gone.
             yield_now().await;
             if let Some(slot) = self.take_free(source) {
                 return Some(slot);
             }
-            let wait = match self.table().give_way(Instant::now()) {
+            let wait = match self.table().give_way(Instant::now(), at_once) {
                 GiveWay::Ended => continue,
                 GiveWay::NotBefore(wait) => wait,
                 GiveWay::Nobody => return None,
@@ -132,7 +136,7 @@ impl Slots {
 
 /// What became of the search for a connection that gives way.
 enum GiveWay {
-    /// One has ended.
+    /// Some have ended.
     Ended,
     /// One may end then.
     NotBefore(Duration),
@@ -141,19 +145,26 @@ enum GiveWay {
 }
 
 impl Table {
-    fn give_way(&mut self, now: Instant) -> GiveWay {
+    /// Up to so many end `at_once`, since looking for them is costly where others press in.
+    fn give_way(&mut self, now: Instant, at_once: usize) -> GiveWay {
         let waiting = self.open.iter().filter_map(|(number, open)| {
             let of_source = self.by_source.get(&open.source).copied().unwrap_or(0);
             let waits = now.saturating_duration_since(open.waits_since?);
             open.end.as_ref()?;
             Some((waits >= FAIR, of_source, waits, *number))
         });
-        let Some((is_fair, _, waits, number)) = waiting.max() else { return GiveWay::Nobody };
+        let mut waiting: Vec<_> = waiting.collect();
+        // Those that give way first stand last.
+        waiting.sort_unstable();
+        let Some(&(is_fair, most, waits, _)) = waiting.last() else { return GiveWay::Nobody };
         if !is_fair {
             return GiveWay::NotBefore(FAIR.saturating_sub(waits));
         }
-        if let Some(end) = self.remove(number).and_then(|open| open.end) {
-            end.abort();
+        let of_most = |it: &&(bool, usize, Duration, u64)| it.0 && it.1 == most;
+        for &(_, _, _, number) in waiting.iter().rev().take_while(of_most).take(at_once) {
+            if let Some(end) = self.remove(number).and_then(|open| open.end) {
+                end.abort();
+            }
         }
         GiveWay::Ended
     }

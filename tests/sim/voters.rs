@@ -12,7 +12,7 @@ use crate::faults;
 use crate::host::Ending;
 use crate::liar::Lie;
 use crate::network::Shape;
-use crate::options::{Kind, MS, Nanos, Options, Quality, between, chance};
+use crate::options::{Kind, MS, Nanos, Options, Quality, SECOND, between, chance};
 use crate::scenarios::Scene;
 use crate::world::{What, World};
 
@@ -197,6 +197,10 @@ fn run(seed: u64, timeline: bool) -> Run {
         changes: true,
         never: 0,
         first_start: false,
+        // Votes count from configured addresses.
+        open: false,
+        // These runs are long enough for what is configured unless somebody says otherwise.
+        takeover: drawn.takeover.or(Some((60 * SECOND, 300 * SECOND))),
         // The files are this test's business, and nothing else of the configuration changes with them.
         twin: None,
         other_set: None,
@@ -247,7 +251,7 @@ fn run(seed: u64, timeline: bool) -> Run {
         }
     }
     // All is healed. Whatever was done: all get each file in turn that they may still have, until the last.
-    let bound = options.lease * 30;
+    let bound = options.lease * 30 + 4 * SECOND;
     world.network.settle();
     world.network.shape(&Shape::Whole);
     let all: Vec<usize> = (0..hosts).collect();
@@ -288,7 +292,8 @@ fn run(seed: u64, timeline: bool) -> Run {
                 world.run_for(options.lease / 2);
             }
         }
-        world.run_for(8 * options.lease);
+        // An empty store asks again within a second.
+        world.run_for(8 * options.lease + 2 * SECOND);
     }
     let deadline = world.now + bound;
     while world.violation.is_none() && world.now < deadline && world.leader().is_none() {

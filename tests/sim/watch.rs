@@ -23,6 +23,9 @@ use ringrift_p2p::election::record::RestoredPromise;
 /// A status is taken after one of so many events of a host, beside those that change leadership.
 const STATUS_EVERY: u64 = 16;
 
+/// After one of so many events without a leader it is asked whether somebody may lead.
+const ABLE_EVERY: u64 = 8;
+
 /// Whether the driver publishes a status before anything that came with this event leaves.
 pub(crate) const fn changes_leadership(event: &Event) -> bool {
     matches!(
@@ -51,6 +54,9 @@ impl World {
             return;
         }
         if let Some(mut liveness) = self.checkers.liveness {
+            if leader.is_none() && self.steps.is_multiple_of(ABLE_EVERY) && !self.is_able() {
+                liveness.wait(self.now);
+            }
             let result = liveness.observe(self.now, leader.is_some(), || self.is_ready());
             self.checkers.liveness = Some(liveness);
             self.check(result);
@@ -59,6 +65,18 @@ impl World {
             let result = calm.observe(self.now, leader.map(|(host, held)| (host, held.nonce)));
             self.check(result);
         }
+    }
+
+    /// Whether some healed voter may lead: operators have drained the others, or their work has just failed.
+    fn is_able(&self) -> bool {
+        let Some((_, healed, _)) = &self.healed else { return false };
+        healed.iter().filter(|host| **host < self.options.voters).any(|&host| {
+            let local = self.hosts[host].clock.local(self.now);
+            let status =
+                self.hosts[host].process.as_ref().map(|process| process.node.status(local));
+            let own = status.as_ref().and_then(|it| it.voters.iter().find(|voter| voter.is_self));
+            own.is_some_and(|own| !own.priority.drained)
+        })
     }
 
     /// Whether a quorum of the healed voters can vote.
@@ -165,11 +183,12 @@ impl World {
         }
         let local = self.hosts[host].clock.local(self.now);
         let mut differs = None;
-        // While two live processes have one name, news of either reaches whoever hears neither.
-        let twice = self
-            .options
-            .twin
-            .filter(|_| self.hosts.last().is_some_and(|second| second.process.is_some()));
+        // While two live processes have one name, and for a while after, news of either reaches whoever
+        // hears neither.
+        if self.hosts.last().is_some_and(|second| second.process.is_some()) {
+            self.twice_until = self.now + 4 * self.options.leases().1;
+        }
+        let twice = self.options.twin.filter(|_| self.now < self.twice_until);
         let others = healed.iter().filter(|&&other| other != host && Some(other) != twice);
         for &other in others {
             let Some(boot) = self.boots[other] else { continue };

@@ -85,6 +85,8 @@ pub(crate) struct World {
     /// Whether all work hangs when it is told to end, or none; drawn for each, where that is not said.
     pub(crate) hangs: Option<bool>,
     pub(crate) wipes: u64,
+    /// Until when members may still take a name for either of the two processes that had it.
+    pub(crate) twice_until: Nanos,
     /// What is fed at present was made up by a planted bug.
     pub(crate) forging: bool,
     /// How often each host has begun to canvass.
@@ -134,6 +136,7 @@ impl World {
             guardian_until: vec![0; count],
             hangs: None,
             wipes: 0,
+            twice_until: 0,
             forging: false,
             deaths: BTreeMap::new(),
             canvasses: vec![0; count],

@@ -120,6 +120,8 @@ pub struct Core {
     writes: u64,
     /// The newest write of the record, and whether it is durable.
     record_write: Option<u64>,
+    /// That write has not ended yet.
+    is_writing: bool,
     store_works: bool,
     held: VecDeque<Held>,
     /// The processes of others that were new when this voter was.
@@ -168,6 +170,7 @@ impl Core {
             number: first_number,
             writes: 0,
             record_write: None,
+            is_writing: false,
             store_works: true,
             held: VecDeque::new(),
             met_as_new: BTreeMap::new(),
@@ -345,6 +348,7 @@ impl Core {
 
     fn write_record(&mut self) {
         self.record_write = Some(self.write(Write::Record(self.record)));
+        self.is_writing = true;
     }
 
     /// Notes that this voter refuses to lead, or does no longer. Returns whether it could be noted: an
@@ -366,9 +370,10 @@ impl Core {
         self.record_write.is_none()
     }
 
-    /// Tries a failed record again.
+    /// Tries a failed record again, unless it is being written: on a slow disk the attempts would pile up, and
+    /// the newest would never be the one that has ended.
     pub fn retry_record(&mut self) {
-        if !self.store_works {
+        if !self.store_works && !self.is_writing {
             self.write_record();
         }
     }
@@ -387,6 +392,7 @@ impl Core {
     pub fn persisted(&mut self, number: u64, done: bool) -> bool {
         let is_record = self.record_write.is_some_and(|newest| newest == number);
         let worked = self.store_works;
+        self.is_writing &= !is_record;
         if !done {
             self.held.retain(|held| !held.needs.contains(&Some(number)));
             self.store_works = false;

@@ -150,6 +150,21 @@ fn a_failed_write_drops_the_vote_and_stops_voting() {
     assert_eq!(core.vote(at(30), id("c"), 7, &election(7, 2)), Ok(()));
 }
 
+/// On a disk that was slower than the attempts a store that had failed once never worked again.
+#[test]
+fn a_failed_record_is_tried_again_once_the_attempt_before_has_ended() {
+    let mut core = voter();
+    core.vote(at(1), id("b"), 7, &election(6, 1)).unwrap();
+    let Output::Persist { number, .. } = drain(&mut core)[0] else { panic!() };
+    assert!(core.persisted(number, false));
+    core.retry_record();
+    let Output::Persist { number, .. } = drain(&mut core)[0] else { panic!() };
+    core.retry_record();
+    assert_eq!(drain(&mut core), []);
+    assert!(core.persisted(number, true));
+    assert!(core.store_works());
+}
+
 #[test]
 fn one_vote_per_term_and_process() {
     let mut core = voter();

@@ -509,8 +509,11 @@ fn a_leader_whose_store_fails_leads_on_while_nobody_is_ready_and_then_hands_over
         let problem = problem.map(str::to_owned);
         lab.with(id(who), |machine, now| machine.store_checked(now, problem));
     };
+    // They notice one after the other, the leader first.
     for name in FIVE {
         fail(&mut lab, name, Some("the one disk of all hangs"));
+        lab.run(H * 2);
+        assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term), "handed to a dead disk");
     }
     for _ in 0..60 {
         lab.run(H);

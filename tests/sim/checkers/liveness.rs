@@ -7,6 +7,7 @@
 //!    half-connected, so that a leader or a candidate of it may have to be outlasted first; and one
 //!    election timeout more where somebody stood when the quorum was healed: the late datagrams of before
 //!    may have split the votes of that round, and it has to end before the next.
+//! 3. Time in which nobody may lead, because operators or failed work keep all from it, does not count.
 
 use super::Violation;
 use crate::options::{Kind, MS, Nanos, Options, SECOND};
@@ -81,6 +82,11 @@ impl Liveness {
     /// The quorum is healed now.
     pub(crate) const fn new(now: Nanos, ready_bound: Nanos, bound: Nanos) -> Self {
         Self { began: now, ready_bound, bound, ready: false, since: now, worst: 0 }
+    }
+
+    /// Nobody may lead at present, however healthy all are: the time for it begins later.
+    pub(crate) const fn wait(&mut self, now: Nanos) {
+        self.since = now;
     }
 
     /// By when somebody must have led.
