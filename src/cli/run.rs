@@ -9,9 +9,9 @@ use tracing::debug;
 use super::exit::{Exit, Failure};
 use super::follow::FollowArgs;
 use super::old::{self, OldArgs};
-use crate::config::identity::{identify, machine_bears};
 use crate::config::{self, Surroundings, token};
 use crate::driver;
+use crate::driver::binding;
 use crate::driver::follow;
 use crate::driver::guardian::{self, Link};
 use crate::driver::own::Said;
@@ -123,8 +123,8 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
         let message = format!("{problem}; lower hooks.grace, or raise election.lease");
         return Err(Failure::new(Exit::Usage, message));
     }
-    let me = identify(args.node.as_deref(), &around, &config, machine_bears)?;
     let guard = log_to(args.log_format)?;
+    let me = binding::identify(args.node.as_deref(), &around, &config)?;
     if !loaded.foreign.is_empty() {
         debug!(keys = loaded.foreign.join(", "), "keys of the configuration that are not ours");
     }
@@ -181,6 +181,7 @@ impl From<driver::Error> for Failure {
     fn from(error: driver::Error) -> Self {
         let exit = match error {
             driver::Error::Bind(_)
+            | driver::Error::Lack(_)
             | driver::Error::Descriptor(_)
             | driver::Error::NameTaken { .. } => Exit::Unavailable,
             driver::Error::Ring(_) | driver::Error::VoterSet(_) => Exit::Usage,

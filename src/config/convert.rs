@@ -6,6 +6,7 @@ use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 
 use super::address;
+use super::bind::Bind;
 use super::error::{ConfigErrors, Position, Warning};
 use super::hooks;
 use super::raw::{self, Node, Value};
@@ -370,6 +371,7 @@ impl Host {
             http_port: http.port.unwrap_or(DEFAULT_PORT),
             bind: None,
             http_bind: http.bind,
+            bind_wait: Bind::usual_wait([None, http.bind]),
             priority: HostPriority::Unnumbered,
             gpu: None,
             tailscale_ip: None,
@@ -393,6 +395,8 @@ fn host(
     let port = section.integer("port", 1..=u16::MAX, faults).unwrap_or(DEFAULT_PORT);
     let bind = section.bind("bind", faults);
     let http = http(&section.key("http"), section.take("http"), faults);
+    let http_bind = http.bind.or(http_default.bind).or(bind);
+    let bind_wait = bind_wait(section, [bind, http_bind], faults);
     let priority = if is_voter { priority(section, faults) } else { HostPriority::Unnumbered };
     let gpu = gpu(section, faults);
     foreign.extend(section.rest().into_iter().map(|(key, ..)| section.key(key)));
@@ -403,11 +407,22 @@ fn host(
         port,
         http_port: http.port.or(http_default.port).unwrap_or(port),
         bind,
-        http_bind: http.bind.or(http_default.bind).or(bind),
+        http_bind,
+        bind_wait,
         priority,
         gpu,
         tailscale_ip,
     }
+}
+
+/// How long a start waits for what it binds.
+fn bind_wait(section: &mut Section<'_>, binds: [Option<Bind>; 2], faults: &mut Faults) -> Duration {
+    let said = section.duration("bind_wait", Duration::ZERO..=HOUR, faults);
+    if let (Some((_, at)), [None, None]) = (said, binds) {
+        let remedy = "name what to `bind` beside it, or remove it";
+        faults.add(section.key("bind_wait"), Some(at), "nothing is named to wait for", remedy);
+    }
+    said.map_or_else(|| Bind::usual_wait(binds), |(length, _)| length)
 }
 
 /// An address that datagrams can be sent to, or a name to resolve. An empty text counts as absent.

@@ -15,6 +15,7 @@
 //! 3. [`Config::to_yaml`] gives a text that loads as the same configuration.
 
 mod address;
+mod bind;
 mod convert;
 mod edit;
 mod error;
@@ -36,6 +37,7 @@ use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use bind::Bind;
 pub use convert::{MAX_VOTERS, parse};
 pub use edit::{listed_hosts, with_voters};
 pub use error::{ConfigError, ConfigErrors, Position, Warning};
@@ -176,8 +178,8 @@ pub struct Membership {
 pub struct Http {
     /// TCP port; `None` for the host's gossip port.
     pub port: Option<u16>,
-    /// Address to listen on; `None` decides as the gossip socket does.
-    pub bind: Option<IpAddr>,
+    /// What it listens on; `None` decides as the gossip socket does.
+    pub bind: Option<Bind>,
 }
 
 /// Where a host is reached: `address`, else `tailscale_ip`.
@@ -198,11 +200,13 @@ pub struct Host {
     pub port: u16,
     /// TCP port of its HTTP server: its `http.port`, else the file's, else its gossip port.
     pub http_port: u16,
-    /// Address that its gossip socket binds, when not decided by `address`.
-    pub bind: Option<IpAddr>,
-    /// Address that its HTTP server binds: its `http.bind`, else the file's, else its `bind`, when not decided
+    /// What its gossip socket binds, when not decided by `address`.
+    pub bind: Option<Bind>,
+    /// What its HTTP server binds: its `http.bind`, else the file's, else its `bind`, when not decided
     /// by `address`.
-    pub http_bind: Option<IpAddr>,
+    pub http_bind: Option<Bind>,
+    /// How long a start waits until the machine has what is bound; 0 to an hour.
+    pub bind_wait: Duration,
     /// Its place among the voters.
     pub priority: HostPriority,
     /// Description of its GPU; `None` without one.

@@ -11,6 +11,7 @@
 //! 3. A stopping node ends within a second, even if its disk hangs.
 //! 4. A broken invariant ends the process, with exit code 70; nothing goes on after it.
 
+pub mod binding;
 pub mod clock;
 pub mod engine;
 pub mod entropy;
@@ -21,12 +22,14 @@ pub mod own;
 pub mod peers;
 pub mod ports;
 pub mod reserved;
+pub mod resolver;
 pub mod scheduling;
 pub mod sealing;
 pub mod service;
 pub mod shield;
 pub mod start;
 pub mod store;
+pub mod tailscale;
 pub mod udp;
 pub mod work;
 
@@ -62,6 +65,8 @@ const COMMANDS_PER_TURN: usize = 16;
 pub enum Error {
     /// A port cannot be had.
     Bind(ports::BindError),
+    /// This machine does not have the address to bind.
+    Lack(binding::Lack),
     /// The socket or another descriptor became or was unusable.
     Descriptor(io::Error),
     /// The vote store cannot be used.
@@ -87,6 +92,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Lack(lack) => lack.fmt(f),
             Self::Descriptor(error) => write!(f, "the system gives no usable descriptor: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Ring(error) => error.fmt(f),

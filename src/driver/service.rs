@@ -103,6 +103,13 @@ impl Manager {
         }
     }
 
+    /// The start waits for something, and needs so much more time from now on.
+    pub fn waiting(&self, what: &str, more: Duration) {
+        if let Some(line) = &self.line {
+            line.say(&format!("EXTEND_TIMEOUT_USEC={}\nSTATUS={what}\n", more.as_micros()));
+        }
+    }
+
     /// The node begins to stop.
     pub fn stopping(&mut self) {
         if let Some(line) = self.line.as_mut().filter(|line| !line.stopping) {
@@ -221,6 +228,15 @@ mod tests {
         assert_eq!(told(&theirs), ["STOPPING=1", "STATUS=stopping"]);
         manager.turned(NOW + WATCHDOG, &fixtures::follower());
         assert_eq!(told(&theirs), ["WATCHDOG=1"]);
+    }
+
+    #[test]
+    fn a_start_that_waits_is_given_more_time_and_is_not_ready() {
+        let (mut manager, theirs) = manager();
+        manager.waiting("waits for its address", Duration::from_secs(10));
+        assert_eq!(told(&theirs), ["EXTEND_TIMEOUT_USEC=10000000", "STATUS=waits for its address"]);
+        manager.turned(NOW, &fixtures::leader());
+        assert_eq!(told(&theirs)[..2], ["WATCHDOG=1", "READY=1"]);
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub(crate) fn config() -> Config {
         http_port: 8770,
         bind: None,
         http_bind: None,
+        bind_wait: Duration::ZERO,
         priority: HostPriority::Order(order),
         gpu: name.contains("100").then(|| "A100 40GB".to_owned()),
         tailscale_ip: Some(address(name).ip().to_string()),

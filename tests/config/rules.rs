@@ -302,6 +302,25 @@ fn ports_and_binds_are_in_range_and_nearest_first() {
 }
 
 #[test]
+fn only_what_comes_later_is_waited_for() {
+    let wait = |text: &str| {
+        let config = good(&format!("voters: [a]\nhosts:\n  a: {{{text}}}\n")).config;
+        host(&config, "a").bind_wait.as_secs()
+    };
+    assert_eq!(wait("address: 10.0.0.1"), 0);
+    assert_eq!(wait("bind: 10.0.0.1"), 0);
+    assert_eq!(wait("bind: 10.0.0.1, bind_wait: 2m"), 120);
+    assert_eq!(wait("bind: tailscale"), 60);
+    assert_eq!(wait("bind: 0.0.0.0, http: {bind: tailscale}"), 60);
+    assert_eq!(wait("bind: tailscale, bind_wait: 0"), 0);
+    let with = |text: &str| format!("voters: [a]\nhosts:\n  a: {{{text}}}\n");
+    breaks(&with("bind_wait: 60"), &["hosts.a.bind_wait", "nothing is named to wait for"]);
+    breaks(&with("bind: tailscale, bind_wait: 2h"), &["hosts.a.bind_wait", "out of range"]);
+    let everywhere = "voters: [a]\nhttp: {bind: tailscale}\nhosts:\n  a: {port: 9}\n";
+    assert_eq!(host(&good(everywhere).config, "a").bind_wait.as_secs(), 60);
+}
+
+#[test]
 fn http_binds_apart_from_gossip() {
     let bound = |http: &str, of_host: &str| {
         let text = format!("voters: [a]\nhttp: {{{http}}}\nhosts:\n  a: {{{of_host}}}\n");

@@ -5,7 +5,7 @@ use super::{
 };
 use core::net::IpAddr;
 use core::time::Duration;
-use ringrift_p2p::config::{self, Address, Layout};
+use ringrift_p2p::config::{self, Address, Bind, Layout};
 use ringrift_wire::Boot;
 use std::path::Path;
 
@@ -102,7 +102,7 @@ fn every_key_of_ours_stands_in_the_shipped_file() {
     assert_eq!(all.membership.max_members, defaults.membership.max_members);
     assert_eq!(all.membership.probe_timeout, Some(Duration::from_millis(200)));
     assert_eq!(all.http.port, Some(8770));
-    assert_eq!(all.http.bind, Some(IpAddr::from([127, 0, 0, 1])));
+    assert_eq!(all.http.bind, Some(Bind::Ip(IpAddr::from([127, 0, 0, 1]))));
     assert_eq!((all.scheduling.nice, all.scheduling.lock_memory), (Some(-20), true));
     assert_eq!(all.data_dir.as_deref(), Some(Path::new("/var/lib/ringrift-p2p")));
 }
@@ -159,7 +159,9 @@ hosts:
   a: {address: 'fd7a::1', tailscale_ip: 100.64.0.1, port: 9, bind: '::', http: {port: 10}, gpu: '4090'}
   b: {priority: never, http: {bind: 10.0.0.4}}
   c: {priority: 3, http: {bind: 10.0.0.3}}
-  obs-1: {address: obs.example}
+  obs-1: {address: obs.example, bind: tailscale}
+  obs-2: {address: 10.0.0.9, bind: 10.0.0.9, bind_wait: 90}
+  obs-3: {http: {bind: tailscale}, bind_wait: 0}
 ";
     for config in [good(rich).config, good(RUNBOOK).config, shipped().config] {
         let yaml = config.to_yaml().unwrap();

@@ -21,6 +21,8 @@ use super::datagram::SHORT;
 use crate::cli::get::{Base, GetError, get_within};
 use crate::config::Address;
 use crate::driver::entropy::random_u64;
+use crate::driver::peers::Resolver as _;
+use crate::driver::resolver::SystemResolver;
 
 /// For one answer over HTTP.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -107,9 +109,14 @@ pub(super) struct Finding {
 }
 
 /// Asks a voter all there is to ask, for as long as `wait` until it answers.
-pub(super) async fn voter(target: &Target, post: &Post, wait: Duration) -> Finding {
+pub(super) async fn voter(
+    target: &Target,
+    post: &Post,
+    wait: Duration,
+    resolver: &SystemResolver,
+) -> Finding {
     let mut finding = Finding { id: target.id.to_string(), port: target.tcp, ..Finding::default() };
-    let Some(address) = resolve(target).await else { return finding };
+    let Some(address) = resolve(target, resolver).await else { return finding };
     finding.address = Some(SocketAddr::new(address.ip(), target.udp));
     let begun = Instant::now();
     let base = loop {
@@ -148,12 +155,12 @@ pub(super) async fn voter(target: &Target, post: &Post, wait: Duration) -> Findi
     finding
 }
 
-async fn resolve(target: &Target) -> Option<SocketAddr> {
+async fn resolve(target: &Target, resolver: &SystemResolver) -> Option<SocketAddr> {
     match &target.address {
         Address::Ip(ip) => Some(SocketAddr::new(*ip, target.udp)),
         Address::Name(name) => {
-            let found = tokio::net::lookup_host((name.as_str(), target.udp)).await.ok()?.next()?;
-            Some(SocketAddr::new(found.ip().to_canonical(), target.udp))
+            let found = resolver.look_up(name, target.udp).await.ok()?;
+            Some(SocketAddr::new(found.first()?.ip().to_canonical(), target.udp))
         }
     }
 }
@@ -333,9 +340,10 @@ fn count(number: usize) -> u16 {
 /// Asks all of them at once.
 pub(super) async fn all(targets: Vec<Target>, post: &Arc<Post>, wait: Duration) -> Vec<Finding> {
     let mut asked = Vec::new();
+    let resolver = SystemResolver::default();
     for target in targets {
-        let post = Arc::clone(post);
-        asked.push(tokio::spawn(async move { voter(&target, &post, wait).await }));
+        let (post, resolver) = (Arc::clone(post), resolver.clone());
+        asked.push(tokio::spawn(async move { voter(&target, &post, wait, &resolver).await }));
     }
     let mut findings = Vec::new();
     for one in asked {

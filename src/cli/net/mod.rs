@@ -12,10 +12,9 @@ mod ask;
 mod datagram;
 mod disk;
 mod report;
-mod tailscale;
 
 use clap::Args;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use ringrift_wire::NodeId;
 use serde_json::Value;
@@ -30,7 +29,9 @@ use super::exit::{Exit, Failure};
 use super::get::{Base, get_within};
 use super::term::{Colour, Progress};
 use crate::config::{self, Address, Config, DEFAULT_PORT, Surroundings};
+use crate::driver::binding::{self, Binding, Lack};
 use crate::driver::ports::{self, BindError};
+use crate::driver::tailscale;
 use crate::election::VoterSet;
 
 /// For the answer of the node on this machine.
@@ -80,10 +81,11 @@ pub fn run(
         let what = "this machine is none of the hosts, as far as can be told; name it with --node";
         Failure::new(Exit::Usage, what.to_owned())
     })?;
+    let binding = binding::now(&config, me);
     let unavailable = |error: io::Error| Failure::new(Exit::Unavailable, error.to_string());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unavailable)?;
-    runtime.block_on(check(args, Arc::new(config), me, around))
+    runtime.block_on(check(args, Arc::new(config), me, around, binding))
 }
 
 async fn check(
@@ -91,15 +93,20 @@ async fn check(
     config: Arc<Config>,
     me: NodeId,
     around: &Surroundings,
+    binding: Result<Binding, Lack>,
 ) -> Result<(), Failure> {
     let (udp, tcp) = own_ports(args.port, &config, me);
     let own_ip = config.hosts.get(&me).and_then(|host| match host.address {
         Address::Ip(ip) => Some(ip),
         Address::Name(_) => None,
     });
-    let host = config.hosts.get(&me);
-    let ip = own_ip.and_then(|ip| ports::address_to_bind(ip, host.and_then(|host| host.bind)));
     let mut taken = Vec::new();
+    let configured = binding.unwrap_or_else(|lack| {
+        taken.push(lack.to_string());
+        Binding::default()
+    });
+    let own_ip = own_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let ip = ports::address_to_bind(own_ip, configured.gossip);
     let socket = match ports::bind_udp(ip, udp) {
         Ok(socket) => socket,
         Err(error) if args.listen => return Err(cannot_listen(&error)),
@@ -131,7 +138,7 @@ async fn check(
     let wait = Duration::from_secs(u64::from(args.wait));
     let folder = config::data_dir(None, &config, me, around).unwrap_or_default();
     let disk = tokio::task::spawn_blocking(move || disk::measure(&folder));
-    let tailscale = tailscale::ask();
+    let tailscale = tailscale::ask(false);
     let (mut findings, tailscale, disk) =
         tokio::join!(ask::all(targets, &post, wait), tailscale, disk);
     let local = own_members(&config, me, ip).await;

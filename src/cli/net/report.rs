@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::ask::{Finding, SHORT_ONES, Who};
 use super::disk::Writes;
-use super::tailscale::Tailscale;
 use crate::cli::status::shown;
 use crate::cli::term::{Hue, Paint, table};
 use crate::config::Config;
+use crate::driver::tailscale::Tailscale;
 
 /// What is known of this machine.
 #[derive(Debug)]

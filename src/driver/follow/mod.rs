@@ -31,7 +31,7 @@ use super::engine::{kind_words, reason_words};
 use super::own::Said;
 use super::service::Manager;
 use super::start::{guarded, http_limits};
-use super::{Error, Signals, entropy, ports, scheduling};
+use super::{Error, Signals, binding, entropy, ports, scheduling};
 use crate::config::token::Token;
 use crate::config::{Address, Config, DEFAULT_PORT};
 use crate::election::Event as Elect;
@@ -82,9 +82,9 @@ fn start(plan: Plan) -> Result<(), Error> {
     let Plan { config, me, said, data_dir, token, mut warnings, log, ways } = plan;
     let host = config.hosts.get(&me);
     let address = own_address(&config, me, said);
-    let http_bind = host.map_or(config.http.bind, |host| host.http_bind);
+    let binding = binding::wait(&config, me).map_err(Error::Lack)?;
     let http_port = host.map_or(address.port(), |host| host.http_port);
-    let listener = ports::bind_tcp(ports::address_to_bind(address.ip(), http_bind), http_port)?;
+    let listener = ports::bind_tcp(ports::address_to_bind(address.ip(), binding.http), http_port)?;
     warnings.extend(scheduling::ask(config.scheduling));
     for warning in &warnings {
         warn!(warning, "configuration");
