@@ -5,13 +5,16 @@
 # Needs ip (iproute2); prometheus, without which there is the cluster alone.
 set -euo pipefail
 config=$(cd "$(dirname "$0")/../config" 2>/dev/null && pwd || echo /usr/share/doc/ringrift-p2p/examples)
-program=${1:-$(command -v ringrift-p2p || echo "$(dirname "$0")/../target/release/ringrift-p2p")}
+built=${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/release/ringrift-p2p
+program=${1:-$(command -v ringrift-p2p || echo "$built")}
 if [[ ! -x $program || $(id -u) != 0 ]]; then
   echo "needs root, and the program: as first argument, installed, or built by cargo build --release" >&2
   exit 64
 fi
 program=$(realpath "$program")
 net=10.77.0
+# Not 9090, which Debian's package takes for its own.
+seen=$net.254:9077
 folder=$(mktemp -d -t ringrift-XXXXXX)
 started=()
 
@@ -19,7 +22,11 @@ end() {
   trap - EXIT INT TERM
   kill "${started[@]}" 2>/dev/null || true
   wait
-  for host in a b c; do ip netns del "ringrift-$host" 2>/dev/null || true; done
+  for host in a b c; do
+    # A namespace takes its links along, but only some seconds later.
+    ip link del "ringrift-$host" 2>/dev/null || true
+    ip netns del "ringrift-$host" 2>/dev/null || true
+  done
   ip link del ringrift-br 2>/dev/null || true
   rm -rf "$folder"
 }
@@ -62,8 +69,14 @@ scrape_configs:
     static_configs: [{targets: ['$net.1:8770', '$net.2:8770', '$net.3:8770']}]
 END
   prometheus --config.file="$folder/prometheus.yml" --storage.tsdb.path="$folder/tsdb" \
-    --web.listen-address="$net.254:9090" --log.level=warn 2>"$folder/prometheus.log" &
+    --web.listen-address="$seen" --log.level=warn 2>"$folder/prometheus.log" &
   started+=($!)
+  look="  curl -s http://$seen/api/v1/alerts | jq -r '.data.alerts[] | .labels.alertname + \" \" + .state'
+                                                        what Prometheus has to say: an alert is pending first; a host that
+                                                        is cut off makes two of them fire after five minutes
+  http://$net.1:8770, http://$seen      to look at in a browser"
+else
+  look="  There is no program prometheus here, and so nobody who raises alerts: apt install prometheus, and start again."
 fi
 
 cat <<END
@@ -72,9 +85,7 @@ Three hosts: $net.1, $net.2 and $net.3, logs in $folder. In another terminal, as
   curl -s http://$net.1:8770/status | jq .leader_id     who leads
   ip netns exec ringrift-a $program status              the same for a person
   ip netns exec ringrift-a ip link set eth0 down        cuts host a off; up joins it again
-  curl -s http://$net.254:9090/api/v1/alerts | jq '.data.alerts[] | .labels.alertname + " " + .state'
-                                                        what Prometheus has to say
-  http://$net.1:8770/metrics, http://$net.254:9090      to look at
+$look
 
 Ctrl-C ends it.
 END
