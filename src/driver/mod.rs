@@ -24,6 +24,7 @@ pub mod reserved;
 pub mod scheduling;
 pub mod sealing;
 pub mod service;
+pub mod shadow;
 pub mod shield;
 pub mod start;
 pub mod store;
