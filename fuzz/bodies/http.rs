@@ -61,6 +61,7 @@ fn start() -> Handle {
         keys: Arc::default(),
         token: None,
         source: None,
+        shadow: None,
     };
     let shared = Shared {
         status: Arc::new(ArcSwap::from_pointee(node.status(now))),

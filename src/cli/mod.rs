@@ -18,6 +18,7 @@ pub mod old;
 pub mod operator;
 pub mod pages;
 pub mod run;
+pub mod shadow;
 pub mod status;
 pub mod term;
 pub mod voters;

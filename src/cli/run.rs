@@ -9,6 +9,7 @@ use tracing::debug;
 use super::exit::{Exit, Failure};
 use super::follow::FollowArgs;
 use super::old::{self, OldArgs};
+use super::shadow::ShadowArgs;
 use crate::config::{self, Surroundings, token};
 use crate::driver;
 use crate::driver::binding;
@@ -78,6 +79,9 @@ pub struct RunArgs {
     /// Whether it follows others over HTTP.
     #[command(flatten)]
     pub follow: FollowArgs,
+    /// Whether it runs beside the process that it is to replace.
+    #[command(flatten)]
+    pub shadow: ShadowArgs,
     /// What the command line of p2p_orchestrator had.
     #[command(flatten)]
     pub old: OldArgs,
@@ -106,8 +110,8 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
     if let Some(parent) = args.die_with_parent.filter(|_| !args.guarded) {
         die_with_parent(parent)?;
     }
-    if args.follow.is_set() && command.is_some() {
-        let message = "--follow: a node that never leads runs no command";
+    if (args.follow.is_set() || args.shadow.shadow.is_some()) && command.is_some() {
+        let message = "--follow, --shadow: a node that never leads runs no command";
         return Err(Failure::new(Exit::Usage, message));
     }
     if args.guardian && !args.guarded {
@@ -125,6 +129,7 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
     }
     let guard = log_to(args.log_format)?;
     let me = binding::identify(args.node.as_deref(), &around, &config)?;
+    let shadow = args.shadow.ways(&mut config, me, args.old.port)?;
     if !loaded.foreign.is_empty() {
         debug!(keys = loaded.foreign.join(", "), "keys of the configuration that are not ours");
     }
@@ -140,7 +145,8 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
         config::promise_file(&data_dir, me, &around)
     };
     let (said, old) = args.old.understand(&config, me, args.address)?;
-    let warnings = loaded.warnings.iter().map(ToString::to_string).chain(old).collect();
+    let kind = args.shadow.warning();
+    let warnings = loaded.warnings.iter().map(ToString::to_string).chain(old).chain(kind).collect();
     let token =
         token::find(&around).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let log = Some(guard.error_counter());
@@ -151,8 +157,19 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
     }
     let guardian = args.guarded.then(Link::of_stdin).transpose();
     let guardian = guardian.map_err(driver::Error::Descriptor)?;
-    let plan =
-        Plan { config, me, said, data_dir, promise_file, token, warnings, log, command, guardian };
+    let plan = Plan {
+        config,
+        me,
+        said,
+        data_dir,
+        promise_file,
+        token,
+        warnings,
+        log,
+        command,
+        guardian,
+        shadow,
+    };
     Ok(start::run(plan)?.map_or(Exit::Success, Exit::PassedOn))
 }
 

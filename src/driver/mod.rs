@@ -26,6 +26,7 @@ pub mod resolver;
 pub mod scheduling;
 pub mod sealing;
 pub mod service;
+pub mod shadow;
 pub mod shield;
 pub mod start;
 pub mod store;

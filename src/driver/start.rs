@@ -19,6 +19,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::clock::{Clock, SystemClock};
 use super::engine::{Engine, Outside, Speaker, kind_words, reason_words};
+use super::follow::way::Ways;
 use super::guardian::{Link, Note};
 use super::intake::Intake;
 use super::own::{self, Said};
@@ -30,7 +31,7 @@ use super::service::Manager;
 use super::store::{self, Machine, Start, Store, check, worker};
 use super::udp::Socket;
 use super::work;
-use super::{Error, Signals, Sources, binding, entropy, ports, scheduling, serve};
+use super::{Error, Signals, Sources, binding, entropy, ports, scheduling, serve, shadow};
 use crate::config::token::Token;
 use crate::config::{Address, Config, Host, node_params};
 use crate::election::VoterSet;
@@ -70,6 +71,8 @@ pub struct Plan {
     pub command: Option<work::Command>,
     /// The line to the guardian, if this node has one.
     pub guardian: Option<Link>,
+    /// The way to the process that this node is compared with, if it is the shadow of one.
+    pub shadow: Option<Ways>,
 }
 
 /// Runs one node until it is told to stop. Gives the exit code of a command that has ended for good.
@@ -93,7 +96,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 
 fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let Plan { config, me, said, data_dir, promise_file, token, mut warnings, log, .. } = plan;
-    let (command, mut guardian) = (plan.command, plan.guardian);
+    let (command, mut guardian, shadow) = (plan.command, plan.guardian, plan.shadow);
     let guardian_pid = guardian.is_some().then(std::os::unix::process::parent_id);
     let binding = binding::wait(&config, me).map_err(Error::Lack)?;
     let (address, warning) = own::find(&config, me, said, binding.gossip);
@@ -168,6 +171,8 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         .map_err(|error| Error::Invariant(error.to_string()))?;
     let metrics = Arc::new(metrics);
     let status = Arc::new(ArcSwap::from_pointee(node.status(now)));
+    let shadow = shadow.map(|it| shadow::spawn(it, Arc::clone(&status), Arc::clone(&metrics)));
+    let shadow = shadow.transpose().map_err(Error::Descriptor)?;
     let (answers, stored) = mpsc::channel(worker::QUEUE);
     let (asking, checked) = if config.voters.contains(&me) {
         let (to_loop, checked) = mpsc::channel(1);
@@ -199,6 +204,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         keys,
         token,
         source: None,
+        shadow,
     };
     let shared = Shared {
         status: Arc::clone(&status),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Source, Work};
+use super::{Shadow, Source, Work};
 use crate::config::token::Token;
 use crate::config::{Address, Config};
 
@@ -36,6 +36,8 @@ pub struct Facts {
     pub token: Option<Token>,
     /// The nodes that this one follows over HTTP, replaced by the driver; `None` on a node that takes part in gossip.
     pub source: Option<Arc<ArcSwap<Source>>>,
+    /// The comparison with the process that this node is to replace, replaced by the driver; `None` without one.
+    pub shadow: Option<Arc<ArcSwap<Shadow>>>,
 }
 
 /// The keys of sealed gossip in use; none when it is not sealed.

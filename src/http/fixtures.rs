@@ -36,6 +36,7 @@ pub(super) fn facts_of(status: &Status) -> Facts {
         keys: Arc::default(),
         token: None,
         source: None,
+        shadow: None,
     }
 }
 

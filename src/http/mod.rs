@@ -50,6 +50,7 @@ mod probes;
 mod ring;
 mod route;
 mod server;
+mod shadow;
 mod slots;
 mod source;
 mod status;
@@ -70,6 +71,7 @@ pub use facts::{Facts, Keys};
 pub use feed::{Feed, Tap, feed};
 pub use route::routes;
 pub use server::{Handle, spawn};
+pub use shadow::{Field, Shadow};
 pub use source::{Heard, Source};
 pub use work::Work;
 

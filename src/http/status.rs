@@ -114,6 +114,7 @@ fn process(present: &Present<'_>) -> Value {
         "gossip": facts.keys.load().to_value(),
         "follows_over": if facts.source.is_some() { "http" } else { "gossip" },
         "source": facts.source.as_ref().map(|source| source.load().to_value(present)),
+        "shadow": facts.shadow.as_ref().map(|shadow| shadow.load().to_value(present)),
         "warnings": facts.warnings,
     })
 }

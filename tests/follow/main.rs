@@ -1,4 +1,5 @@
-//! Nodes without UDP: the program as it ships, following real voters over HTTP.
+//! Nodes that ask others over HTTP, as they ship: followers without UDP, and shadows beside the process that they are to
+//! replace.
 
 #![cfg(test)]
 
@@ -9,7 +10,7 @@ mod support;
 
 use core::time::Duration;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -207,5 +208,80 @@ fn what_cannot_be_followed_so_ends_with_64() {
     ] {
         let (code, log) = ends("watcher", arguments);
         assert_eq!(code, Some(64), "{arguments:?}: {log}");
+    }
+}
+
+/// How the shadow of one voter compares a field.
+fn compared(said: &Value, field: &str) -> Value {
+    let field = &said["shadow"]["fields"][field];
+    json!([field["ours"], field["theirs"], field["agrees"]])
+}
+
+/// The old process of every host is a voter of the usual port.
+#[test]
+fn shadows_see_each_other_never_lead_and_tell_what_differs() {
+    let Some(mut cluster) = on_loopback(TIMING) else { return };
+    cluster.start_all();
+    let (leader, _) = cluster.wait_agreed(&[0, 1, 2, 3, 4]);
+    cluster.wait_settled();
+    let net = Arc::clone(cluster.net(0));
+    let start = |node: usize| {
+        let dir = cluster.dir.path();
+        let mut command = program(&net);
+        command.args([
+            "run",
+            "--node",
+            NAMES[node],
+            "--port",
+            "8771",
+            "--shadow",
+            &url(&cluster, node),
+        ]);
+        command.arg("--data-dir").arg(dir.join(format!("shadow-{node}"))).current_dir(dir);
+        Process::start(command, dir, &format!("shadow-{node}"))
+    };
+    let mut shadows: Vec<_> = (0..5).map(start).collect();
+    let ask = |cluster: &Cluster, node: usize, method: &str, path: &str| {
+        let end = Instant::now() + Duration::from_secs(5);
+        let at = SocketAddr::new(cluster.address(node).into(), 8_771);
+        cluster.net(node).within(|| {
+            Client::connect(at).ok()?.request(method, path, || Instant::now() > end).ok()
+        })
+    };
+    let status = |cluster: &Cluster, node: usize| -> Option<Value> {
+        serde_json::from_str(&ask(cluster, node, "GET", "/status")?.body).ok()
+    };
+    for node in 0..5 {
+        wait_for("agreement", || {
+            let said = status(&cluster, node)?;
+            let agrees = compared(&said, "alive_peers") == json!([4, 4, true])
+                && compared(&said, "voters_alive") == json!([5, 5, true])
+                && compared(&said, "leader_id") == json!([null, NAMES[leader], true]);
+            agrees.then_some(())
+        });
+    }
+    // One process less on one side.
+    let gone = (leader + 1) % 5;
+    let seen = (leader + 2) % 5;
+    cluster.kill(gone);
+    wait_for("a disagreement", || {
+        let said = status(&cluster, seen)?;
+        let differs = json!([4, 3, false]);
+        (compared(&said, "alive_peers") == differs && said["leader_id"].is_null()).then_some(())
+    });
+    let metrics = ask(&cluster, seen, "GET", "/metrics").expect("an answer").body;
+    let line = "ringrift_p2p_shadow_disagreement{field=\"alive_peers\"} 1";
+    assert!(metrics.lines().any(|it| it == line), "no {line} in {metrics}");
+    shadows[gone].kill();
+    wait_for("agreement again", || {
+        let said = status(&cluster, seen)?;
+        (compared(&said, "alive_peers") == json!([3, 3, true])).then_some(())
+    });
+    // The shadow of the process that is gone would say so; those that are left were never leaders, and cannot be made one.
+    for node in (0..5).filter(|&node| node != gone) {
+        let refused = ask(&cluster, node, "POST", "/election/trigger").expect("an answer");
+        assert_eq!(refused.status, 409, "{}", refused.body);
+        let said = status(&cluster, node).expect("an answer");
+        assert_eq!((&said["is_leader"], &said["leader_changes"]), (&false.into(), &0.into()));
     }
 }

@@ -121,6 +121,7 @@ fn start(plan: Plan) -> Result<(), Error> {
         keys: Arc::default(),
         token,
         source: Some(Arc::clone(&source)),
+        shadow: None,
     };
     let (to_node, commands) = mpsc::channel(COMMAND_QUEUE);
     let (to_keys, reloads) = mpsc::channel(1);

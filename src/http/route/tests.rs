@@ -88,7 +88,7 @@ fn status_has_every_field_in_order_and_of_its_type() {
         uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
         config_version {{}}, network {{}}, partition {{}}, vote_store {{}}, gossip {{}},
-        follows_over =gossip|=http, source {{}}|null, warnings []"
+        follows_over =gossip|=http, source {{}}|null, shadow {{}}|null, warnings []"
     );
     let voter = format!(
         "alive bool, is_self bool, address str, state {STATE}, priority int,

@@ -194,6 +194,22 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "On a node that follows over HTTP, questions that a followed node did not answer.",
     ),
+    // Beside the process to be replaced.
+    gauge(
+        "ringrift_p2p_shadow_disagreement",
+        &["field"],
+        "1 where this node (run --shadow) disagreed with the other process at the last comparison.",
+    ),
+    gauge(
+        "ringrift_p2p_shadow_last_success_timestamp_seconds",
+        &[],
+        "When the other process last answered a shadow, in Unix seconds; 0 without a shadow or an answer.",
+    ),
+    counter(
+        "ringrift_p2p_shadow_failures_total",
+        &[],
+        "Questions of a shadow that the other process did not answer.",
+    ),
     // Gossip traffic.
     counter("ringrift_gossip_messages_sent", &[], "Datagrams sent, of every kind."),
     counter("ringrift_gossip_messages_received", &[], "Datagrams accepted, of every kind."),

@@ -12,6 +12,7 @@
 mod families;
 mod mirror;
 mod process;
+mod shadow;
 mod source;
 mod traffic;
 
@@ -32,6 +33,7 @@ use crate::time::Instant;
 use crate::{election, node};
 
 pub use families::{FAMILIES, Family, Kind};
+pub use shadow::{COMPARED, Shadow};
 pub use source::Source;
 pub use traffic::Traffic;
 
@@ -45,6 +47,8 @@ pub struct Metrics {
     pub traffic: Traffic,
     /// What a node that follows over HTTP counts.
     pub source: Source,
+    /// What a node counts that is the shadow of another process.
+    pub shadow: Shadow,
     registry: Registry,
     mirrored: Mutex<BTreeMap<&'static str, Mirrored>>,
     node: NodeId,
@@ -164,6 +168,7 @@ impl Metrics {
         Ok(Self {
             traffic,
             source: Source::default(),
+            shadow: Shadow::default(),
             registry,
             mirrored: Mutex::new(mirrored),
             node,
@@ -273,7 +278,10 @@ impl Metrics {
         set("ringrift_p2p_lease_length_seconds", &[], self.lease.as_secs_f64())?;
         let readers = self.events.readers.load(Ordering::Relaxed);
         set("ringrift_p2p_event_readers", &[], readers as f64)?;
-        let beside = self.source.samples(view.now);
+        for (field, differs) in self.shadow.disagreements() {
+            set("ringrift_p2p_shadow_disagreement", &[field.to_owned()], differs)?;
+        }
+        let beside = self.source.samples(view.now).into_iter().chain(self.shadow.samples());
         for (name, value) in process::samples().into_iter().chain(beside) {
             set(name, &[], value)?;
         }
