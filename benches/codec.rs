@@ -4,7 +4,6 @@
 //! The figures of one kind come from one run, in turns, so that they can be compared on a busy machine.
 
 mod report;
-#[expect(clippy::unwrap_used, reason = "tests may, and these are theirs")]
 #[path = "../wire/tests/samples/mod.rs"]
 mod samples;
 

@@ -389,6 +389,19 @@ mod rules {
         passes(tabs, "src/lib.rs", "    let tab = '\\t';");
     }
 
+    /// A crate that forgets to say so would be free to.
+    #[test]
+    fn no_crate_of_the_workspace_may_use_unsafe_code() {
+        let read = |path: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            std::fs::read_to_string(path).expect("a manifest")
+        };
+        assert!(read("Cargo.toml").contains("[workspace.lints.rust]\nunsafe_code = \"forbid\""));
+        for manifest in ["Cargo.toml", "wire/Cargo.toml"] {
+            assert!(read(manifest).contains("[lints]\nworkspace = true"), "{manifest}");
+        }
+    }
+
     #[test]
     fn allows_are_found() {
         finds(allows, "src/lib.rs", "//! A.\n#[allow(dead_code)]", 2);

@@ -282,7 +282,8 @@ impl Herd {
 
     /// Bytes with headers that membership has sent, and all.
     fn sent(&mut self, node: usize) -> (f64, f64) {
-        let text = self.ask(node, "/metrics").expect("an answer of /metrics");
+        let text = (0..50).find_map(|_| self.ask(node, "/metrics"));
+        let text = text.expect("an answer of /metrics");
         let (mut ours, mut all) = (0.0, 0.0);
         for line in text.lines() {
             let Some((key, value)) = line.rsplit_once(' ') else { continue };

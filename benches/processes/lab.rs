@@ -110,6 +110,11 @@ impl Lab {
         self.hosts.len()
     }
 
+    /// The namespace of `node`; `None` without root.
+    pub fn net(&self, node: usize) -> Option<Arc<Net>> {
+        self.hosts[node].net.clone()
+    }
+
     /// Moves the calling thread to the host of `node`, for good.
     pub fn enter(&self, node: usize) {
         if let Some(net) = &self.hosts[node].net {

@@ -6,8 +6,9 @@
 //! are counted in the nodes' logs. `BENCH_RUNS` (20) repeats each fault, `BENCH_SECONDS` (120) is the length of
 //! each split and of each gray failure; loss everywhere lasts five times as long.
 //!
-//! Four clusters of each size run side by side, in namespaces of their own: one for faults, one for
-//! each rate of loss, one for the member that is ill. Above [`MANY`] members the one for faults is alone.
+//! Four clusters of each size, in namespaces of their own: one for faults, one for each rate of loss, one for the
+//! member that is ill. Up to [`FEW`] members all run side by side, above it the one for faults comes first, and above
+//! [`MANY`] there is no other.
 
 use core::time::Duration;
 use rustix::process::{Signal, geteuid};
@@ -18,7 +19,9 @@ use super::lab::sleep_a_share;
 use super::{SPREAD, add};
 use crate::report::{Report, setting};
 
-/// More members than this share the machine with nobody.
+/// More members than this share the machine with nobody while their faults are timed.
+const FEW: usize = 8;
+/// More members than this are too many for a second cluster.
 const MANY: usize = 64;
 
 /// A measure: what it is, its unit, its values.
@@ -51,12 +54,18 @@ fn of_size(size: usize) -> Vec<Row> {
         &|| loss(size, 40, seconds * 5),
         &|| ill(size, seconds),
     ];
-    let parts = &parts[..if size > MANY { 1 } else { parts.len() }];
-    thread::scope(|scope| {
-        let running: Vec<_> = parts.iter().map(|&part| scope.spawn(part)).collect();
-        let ended = running.into_iter().flat_map(|part| part.join().expect("a part ends"));
-        ended.collect()
-    })
+    let alone = usize::from(size > FEW);
+    let together = if size > MANY { alone } else { parts.len() };
+    let side_by_side = |parts: &[&(dyn Fn() -> Vec<Row> + Sync)]| -> Vec<Row> {
+        thread::scope(|scope| {
+            let running: Vec<_> = parts.iter().map(|&part| scope.spawn(part)).collect();
+            let ended = running.into_iter().flat_map(|part| part.join().expect("a part ends"));
+            ended.collect()
+        })
+    };
+    let mut rows = side_by_side(&parts[..alone]);
+    rows.extend(side_by_side(&parts[alone..together]));
+    rows
 }
 
 /// The rows of one part, printed as they come.

@@ -3,6 +3,7 @@
 //! The program runs as it ships, built for release. As root the nodes have network namespaces of their
 //! own, so that port 8770 never collides; otherwise they use this machine's loopback addresses.
 
+mod burning;
 mod coldstart;
 mod failover;
 mod guardian;
@@ -10,7 +11,9 @@ mod handover;
 mod herd;
 mod idle;
 mod lab;
+mod load;
 mod membership;
+mod questions;
 mod sampler;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/support/mod.rs"]
@@ -48,6 +51,7 @@ pub fn main(name: &str) {
         "failover" => failover::run(),
         "handover" => handover::run(),
         "idle" => idle::run(),
+        "load" => load::run(),
         "membership" => membership::run(),
         _ => unreachable!("no bench is called {name}"),
     }

@@ -60,6 +60,7 @@ fn start() -> Handle {
         warnings: Vec::new(),
         keys: Arc::default(),
         token: None,
+        source: None,
     };
     let shared = Shared {
         status: Arc::new(ArcSwap::from_pointee(node.status(now))),

@@ -9,6 +9,7 @@ use ringrift_wire::NodeId;
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
+use super::net::{self, NetArgs};
 use crate::config::identity::{IdentityError, identify, machine_bears};
 use crate::config::{self, Config, Loaded, Surroundings};
 
@@ -26,13 +27,17 @@ pub struct CheckArgs {
     /// Default: as `run` finds it; it is no error here when there is none.
     #[arg(long, value_name = "ID")]
     pub node: Option<String>,
+    /// The network.
+    #[command(flatten)]
+    pub net: NetArgs,
 }
 
-/// The text to print for a valid configuration.
+/// Prints what a valid configuration comes to, or what a check of the network finds.
 ///
 /// # Errors
-/// 64: the file is missing or breaks rules (all are listed), or the node is none of its hosts.
-pub fn run(args: &CheckArgs) -> Result<String, Failure> {
+/// 64: the file is missing or breaks rules (all are listed), or the node is none of its hosts. With
+/// `--net` as of [`net::run`].
+pub fn run(args: &CheckArgs) -> Result<(), Failure> {
     let around = Surroundings::of_process();
     let loaded = config::open(args.config.as_deref(), &around)?;
     let me = match identify(args.node.as_deref(), &around, &loaded.config, machine_bears) {
@@ -40,11 +45,14 @@ pub fn run(args: &CheckArgs) -> Result<String, Failure> {
         Err(IdentityError::NotFound { .. } | IdentityError::Ambiguous { .. }) => None,
         Err(error) => return Err(error.into()),
     };
+    if args.net.net {
+        return net::run(&args.net, loaded.config, me, &around);
+    }
     let yaml = loaded.config.to_yaml().map_err(|error| Failure::new(Exit::Invariant, error))?;
     let mut text = String::new();
     summary(&mut text, &loaded, me, &around)
         .map_err(|error| Failure::new(Exit::Invariant, error.to_string()))?;
-    Ok(text + "\n" + &yaml)
+    super::print(&(text + "\n" + &yaml))
 }
 
 fn summary(

@@ -2,18 +2,22 @@
 
 use core::time::Duration;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::io;
 use tokio::net::TcpStream;
 
+use super::term::Progress;
 use crate::config::DEFAULT_PORT;
 use crate::config::token::Token;
 
 /// How long a node may take to answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a command waits: the node itself says when it gives up, after ten seconds and however long the
+/// leader's work may take to end.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The largest answer, in bytes.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -75,8 +79,8 @@ pub(super) fn request(
         .enable_all()
         .build()
         .map_err(GetError::Connect)?;
-    // A node may take its time to do what it is asked for.
-    let timeout = if *method == Method::GET { TIMEOUT } else { TIMEOUT * 3 };
+    let timeout = if *method == Method::GET { TIMEOUT } else { PATIENCE };
+    let _progress = Progress::of(format!("waiting for {}", base.authority()));
     let answer =
         async { tokio::time::timeout(timeout, exchange(base, method, path, body, token)).await };
     runtime.block_on(answer).map_err(|_| GetError::Timeout)?
@@ -92,6 +96,29 @@ pub(super) async fn get_within(
     tokio::time::timeout(timeout, answer).await.map_err(|_| GetError::Timeout)?
 }
 
+/// The body of an answer that goes on, within a runtime that runs already; `last` is the id of the last
+/// event that was told before.
+pub(super) async fn stream(
+    base: &Base,
+    path: &str,
+    last: Option<&str>,
+) -> Result<(StatusCode, Incoming), GetError> {
+    let http = |error: hyper::Error| GetError::Http(error.to_string());
+    let host = base.host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, base.port)).await.map_err(GetError::Connect)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+    // Its end is the end of the body.
+    tokio::spawn(connection);
+    let mut request = Request::get(path).header("host", base.authority());
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let request =
+        request.body(Full::new(Bytes::new())).map_err(|error| GetError::Url(error.to_string()))?;
+    let response = sender.send_request(request).await.map_err(http)?;
+    Ok((response.status(), response.into_body()))
+}
+
 async fn exchange(
     base: &Base,
     method: &Method,
@@ -101,7 +128,8 @@ async fn exchange(
 ) -> Result<(StatusCode, Bytes), GetError> {
     let http = |error: hyper::Error| GetError::Http(error.to_string());
     let host = base.host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, base.port)).await.map_err(GetError::Connect)?;
+    let connected = tokio::time::timeout(TIMEOUT, TcpStream::connect((host, base.port))).await;
+    let stream = connected.map_err(|_| GetError::Timeout)?.map_err(GetError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
     let mut request = Request::builder()
         .method(method)

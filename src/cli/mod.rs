@@ -5,18 +5,26 @@
 
 pub mod check;
 pub mod cluster;
+pub mod events;
 pub mod exec;
 pub mod exit;
+pub mod follow;
 mod get;
+pub mod history;
 pub mod keygen;
+pub mod members;
+pub mod net;
+pub mod old;
 pub mod operator;
+pub mod pages;
 pub mod run;
 pub mod status;
+pub mod term;
 pub mod voters;
 mod why;
 pub mod work;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
 
@@ -64,10 +72,16 @@ pub enum Command {
     Exec(exec::ExecArgs),
     /// Run every voter of a configuration on this machine, as child processes
     Cluster(cluster::ClusterArgs),
-    /// Check a configuration and print what it comes to
+    /// Check a configuration and print what it comes to, or with --net the network
     Check(check::CheckArgs),
     /// Ask a node who leads and who is alive
     Status(status::StatusArgs),
+    /// Ask a node for its member table
+    Members(members::MembersArgs),
+    /// Ask a node what has happened, and follow what happens
+    Events(events::EventsArgs),
+    /// Ask a node for the elections that it remembers
+    History(history::HistoryArgs),
     /// Become another program that dies with its parent; for hooks and commands
     #[command(hide = true)]
     Work(work::WorkArgs),
@@ -88,12 +102,16 @@ pub enum Command {
     /// Change who the voters are, one at a time
     #[command(subcommand)]
     Voters(voters::VotersCommand),
+    /// Print what a shell reads to complete the arguments of this program
+    Completions(pages::CompletionsArgs),
+    /// Print the manual page of this program, or write one for each subcommand
+    Man(pages::ManArgs),
 }
 
 /// Parses the arguments (the first is the program's name), does what they say, prints what went wrong
 /// and says how to end.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::try_parse_from(old::with_command(arguments)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors. A reader that has gone away is nobody to tell.
@@ -106,14 +124,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Exec(args) => return ended(exec::run(args)),
         Command::Work(args) => return ended(Err(work::become_program(&args))),
         Command::Cluster(args) => cluster::run(args),
-        Command::Check(args) => check::run(&args).and_then(|text| print(&text)),
-        Command::Status(args) => status::run(&args).and_then(|text| print(&text)),
+        Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Members(args) => members::run(&args).and_then(|text| print(&text)),
+        Command::Events(args) => events::run(&args),
+        Command::History(args) => history::run(&args).and_then(|text| print(&text)),
         Command::StepDown(args) => operator::step_down(&args).and_then(|text| print(&text)),
         Command::Transfer(args) => operator::transfer(&args).and_then(|text| print(&text)),
         Command::Drain(args) => operator::drain(&args).and_then(|text| print(&text)),
         Command::Resume(args) => operator::resume(&args).and_then(|text| print(&text)),
         Command::Trigger(args) => operator::trigger(&args).and_then(|text| print(&text)),
         Command::ReloadKeys(args) => operator::reload_keys(&args).and_then(|text| print(&text)),
+        Command::Completions(args) => print(&pages::completions(&args, Arguments::command())),
+        Command::Man(args) => pages::man(&args, Arguments::command()).and_then(|text| print(&text)),
         Command::Keygen => keygen::run().and_then(|text| print(&text)),
         Command::Voters(voters::VotersCommand::Plan(args)) => {
             voters::run(&args).and_then(|text| print(&text))
@@ -147,7 +170,6 @@ fn print(text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn exit_of(line: &str) -> u8 {
         main(line.split(' ').map(OsString::from)).code()

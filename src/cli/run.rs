@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use tracing::debug;
 
 use super::exit::{Exit, Failure};
-use crate::config::identity::{identify, machine_bears};
+use super::follow::FollowArgs;
+use super::old::{self, OldArgs};
 use crate::config::{self, Surroundings, token};
 use crate::driver;
+use crate::driver::binding;
+use crate::driver::follow;
 use crate::driver::guardian::{self, Link};
 use crate::driver::own::Said;
 use crate::driver::start::{self, Plan};
@@ -33,7 +36,7 @@ pub struct RunArgs {
     ///
     /// Default: RINGRIFT_NODE_ID, else the text of /etc/ringrift/node-id, else the host of the
     /// configuration whose address this machine bears.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", alias = "node-id")]
     pub node: Option<String>,
     /// Address at which others reach this node
     ///
@@ -72,6 +75,12 @@ pub struct RunArgs {
     /// Keep the promise of this kernel boot in the data folder; for `cluster`
     #[arg(long, hide = true)]
     pub promise_in_data_dir: bool,
+    /// Whether it follows others over HTTP.
+    #[command(flatten)]
+    pub follow: FollowArgs,
+    /// What the command line of p2p_orchestrator had.
+    #[command(flatten)]
+    pub old: OldArgs,
 }
 
 /// The form of log lines.
@@ -97,19 +106,25 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
     if let Some(parent) = args.die_with_parent.filter(|_| !args.guarded) {
         die_with_parent(parent)?;
     }
+    if args.follow.is_set() && command.is_some() {
+        let message = "--follow: a node that never leads runs no command";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     if args.guardian && !args.guarded {
         return guard(args.log_format);
     }
     let around = Surroundings::of_process();
     let loaded = config::open(args.config.as_deref(), &around)?;
-    let config = loaded.config;
+    let mut config = loaded.config;
+    // Whoever takes no part in gossip need not be admitted to it.
+    config.membership.open |= args.follow.is_set();
     if let Some(problem) = command.as_ref().and_then(|_| config.hooks.grace_fault(&config.election))
     {
         let message = format!("{problem}; lower hooks.grace, or raise election.lease");
         return Err(Failure::new(Exit::Usage, message));
     }
-    let me = identify(args.node.as_deref(), &around, &config, machine_bears)?;
     let guard = log_to(args.log_format)?;
+    let me = binding::identify(args.node.as_deref(), &around, &config)?;
     if !loaded.foreign.is_empty() {
         debug!(keys = loaded.foreign.join(", "), "keys of the configuration that are not ours");
     }
@@ -124,13 +139,18 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
     } else {
         config::promise_file(&data_dir, me, &around)
     };
-    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    let (said, old) = args.old.understand(&config, me, args.address)?;
+    let warnings = loaded.warnings.iter().map(ToString::to_string).chain(old).collect();
     let token =
         token::find(&around).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let log = Some(guard.error_counter());
+    if args.follow.is_set() {
+        let ways = args.follow.ways(&config, me)?;
+        follow::run(follow::Plan { config, me, said, data_dir, token, warnings, log, ways })?;
+        return Ok(Exit::Success);
+    }
     let guardian = args.guarded.then(Link::of_stdin).transpose();
     let guardian = guardian.map_err(driver::Error::Descriptor)?;
-    let said = args.address;
     let plan =
         Plan { config, me, said, data_dir, promise_file, token, warnings, log, command, guardian };
     Ok(start::run(plan)?.map_or(Exit::Success, Exit::PassedOn))
@@ -150,7 +170,7 @@ fn guard(format: LogFormat) -> Result<Exit, Failure> {
     let _guard = log_to(format)?;
     let wrong = |error: io::Error| Failure::new(Exit::Unavailable, format!("no guardian: {error}"));
     let program = std::env::current_exe().map_err(wrong)?;
-    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<OsString> = old::with_command(std::env::args_os()).skip(1).collect();
     // Behind the name of the subcommand, which comes first.
     arguments.insert(1.min(arguments.len()), OsString::from("--guarded"));
     let died = guardian::watch(program, arguments).map_err(wrong)?;
@@ -161,6 +181,7 @@ impl From<driver::Error> for Failure {
     fn from(error: driver::Error) -> Self {
         let exit = match error {
             driver::Error::Bind(_)
+            | driver::Error::Lack(_)
             | driver::Error::Descriptor(_)
             | driver::Error::NameTaken { .. } => Exit::Unavailable,
             driver::Error::Ring(_) | driver::Error::VoterSet(_) => Exit::Usage,

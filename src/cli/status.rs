@@ -4,13 +4,17 @@
 //! 0. Scripts ask `GET /leader` or `GET /ready`, or read `--json`.
 
 use clap::Args;
-use core::fmt::{self, Write as _};
+use core::fmt;
+use core::fmt::Write as _;
+use core::time::Duration;
 use hyper::StatusCode;
 use serde_json::Value;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::thread;
 
 use super::exit::{Exit, Failure};
 use super::get::{Base, GetError, TIMEOUT, get};
+use super::term::{self, Colour, Hue, Paint};
 use super::why;
 
 /// The arguments of `status`.
@@ -30,40 +34,112 @@ pub struct StatusArgs {
     /// Also what each voter last said, and the last ten elections; /election/status has fifty.
     #[arg(long, conflicts_with = "json")]
     pub why: bool,
+    /// Ask again and again, every so many seconds; 2 without a number
+    ///
+    /// On a terminal the answer takes the place of the one before. Ends with Ctrl-C.
+    #[arg(long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          require_equals = true, value_parser = every)]
+    pub watch: Option<Duration>,
+    /// When to write in colour
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: Colour,
 }
 
-/// The text to print.
-///
-/// # Errors
-/// 64: the URL is not one. 69: the node cannot be reached, or what answers is no node.
-pub fn run(args: &StatusArgs) -> Result<String, Failure> {
-    let base = Base::parse(&args.url).map_err(|error| failure(&args.url, &error))?;
-    let ask = |path| get(&base, path).map_err(|error| failure(&base.authority(), &error));
-    let (code, body) = ask("/status")?;
+/// A time between two questions: a tenth of a second to an hour.
+fn every(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| String::from("write a number of seconds"))?;
+    if !(0.1..=3_600.0).contains(&seconds) {
+        return Err(String::from("write a number from 0.1 to 3600"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// A node that is asked.
+pub(super) struct Asked {
+    base: Base,
+}
+
+impl Asked {
+    /// The node at a URL.
+    pub(super) fn at(url: &str) -> Result<Self, Failure> {
+        Base::parse(url).map(|base| Self { base }).map_err(|error| failure(url, &error))
+    }
+
+    fn bytes(&self, path: &str) -> Result<(StatusCode, hyper::body::Bytes), Failure> {
+        get(&self.base, path).map_err(|error| failure(&self.base.authority(), &error))
+    }
+
+    /// The JSON at a path, if it can be had.
+    pub(super) fn value(&self, path: &str) -> Option<Value> {
+        self.bytes(path).ok().and_then(|(_, body)| serde_json::from_slice(&body).ok())
+    }
+}
+
+/// The answer of a node at a path, as it came and as JSON; only a node has that key in it.
+pub(super) fn ask_json(asked: &Asked, path: &str, key: &str) -> Result<(String, Value), Failure> {
     let stranger = |what: String| {
-        let at = base.authority();
+        let at = asked.base.authority();
         let remedy = "is it another program's port?";
         Failure::new(Exit::Unavailable, format!("{at} does not answer as a node: {what}; {remedy}"))
     };
+    let (code, body) = asked.bytes(path)?;
     if code != StatusCode::OK {
-        return Err(stranger(format!("GET /status gives {code}")));
+        return Err(stranger(format!("GET {path} gives {code}")));
     }
-    let status: Value = serde_json::from_slice(&body)
-        .map_err(|error| stranger(format!("/status is not JSON: {error}")))?;
-    if !status["node_id"].is_string() {
-        return Err(stranger(String::from("/status has no node_id")));
+    let value: Value = serde_json::from_slice(&body)
+        .map_err(|error| stranger(format!("{path} is not JSON: {error}")))?;
+    if value[key].is_null() {
+        return Err(stranger(format!("{path} has no {key}")));
     }
+    Ok((String::from_utf8_lossy(&body).trim_end().to_owned() + "\n", value))
+}
+
+/// Prints what the node says, once or again and again.
+///
+/// # Errors
+/// 64: the URL is not one. 69: the node cannot be reached, or what answers is no node; of a node that is
+/// watched this is shown, and it is asked again.
+pub fn run(args: &StatusArgs) -> Result<(), Failure> {
+    let asked = Asked::at(&args.url)?;
+    let Some(every) = args.watch else { return super::print(&told(args, &asked)?) };
+    let terminal = io::stdout().is_terminal();
+    let mut first = true;
+    loop {
+        let text = match told(args, &asked) {
+            Ok(text) => text,
+            // What was true is not shown beside it: nobody knows whether it still is.
+            Err(failure) if !args.json => {
+                format!("{}\n", args.color.paint().on(Hue::Bad, &failure.to_string()))
+            }
+            Err(_) => String::new(),
+        };
+        let text = if args.json { text } else { term::frame(&text, terminal, first) };
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => {
+                return Err(Failure::new(Exit::Unavailable, format!("cannot write: {error}")));
+            }
+            Ok(()) => {}
+        }
+        drop(out);
+        first = false;
+        thread::sleep(every);
+    }
+}
+
+/// The text to print.
+fn told(args: &StatusArgs, asked: &Asked) -> Result<String, Failure> {
+    let (text, status) = ask_json(asked, "/status", "node_id")?;
     if args.json {
-        return Ok(String::from_utf8_lossy(&body).trim_end().to_owned() + "\n");
+        return Ok(text);
     }
     // Ranks and history only: their absence is no reason to say nothing.
-    let election = ask("/election/status")
-        .ok()
-        .and_then(|(_, body)| serde_json::from_slice(&body).ok())
-        .unwrap_or(Value::Null);
+    let election = asked.value("/election/status").unwrap_or(Value::Null);
     let mut text = String::new();
-    render(&mut text, &status, &election)
-        .and_then(|()| if args.why { why::render(&mut text, &election) } else { Ok(()) })
+    let paint = args.color.paint();
+    render(&mut text, &status, &election, paint)
+        .and_then(|()| if args.why { why::render(&mut text, &election, paint) } else { Ok(()) })
         .map_err(|error| Failure::new(Exit::Invariant, error.to_string()))?;
     Ok(text)
 }
@@ -100,7 +176,7 @@ pub(super) fn failure(at: &str, error: &GetError) -> Failure {
     Failure::new(exit, message)
 }
 
-fn render(out: &mut String, status: &Value, election: &Value) -> fmt::Result {
+fn render(out: &mut String, status: &Value, election: &Value, paint: Paint) -> fmt::Result {
     let text = |key: &str| shown(&status[key]);
     let up = seconds(&status["uptime_seconds"]);
     writeln!(
@@ -112,9 +188,10 @@ fn render(out: &mut String, status: &Value, election: &Value) -> fmt::Result {
     )?;
     match status["leader_id"].as_str() {
         Some(leader) => {
-            write!(out, "leader   {leader} in term {}", text("term"))?;
+            let name = paint.on(Hue::Strong, &shown(&leader.into()));
+            write!(out, "leader   {name} in term {}", text("term"))?;
             if status["effective_leader_id"].is_null() {
-                write!(out, ", suspected")?;
+                write!(out, ", {}", paint.on(Hue::Warn, "suspected"))?;
             }
             if let Some(since) = since(election, leader, &status["term"]) {
                 write!(out, ", since {since}")?;
@@ -126,11 +203,15 @@ fn render(out: &mut String, status: &Value, election: &Value) -> fmt::Result {
         }
         None => {
             let reason = status["no_leader_reason"].as_str().unwrap_or("the node gives no reason");
-            writeln!(out, "leader   none: {reason}")?;
+            let none = paint.on(Hue::Bad, "none");
+            writeln!(out, "leader   {none}: {}", shown(&reason.into()))?;
         }
     }
     let alive = text("voters_alive");
-    let verdict = if status["voter_quorum_ok"] == true { "enough" } else { "NOT enough" };
+    let verdict = match status["voter_quorum_ok"] == true {
+        true => paint.on(Hue::Good, "enough"),
+        false => paint.on(Hue::Bad, "NOT enough"),
+    };
     let all = status["voters"].as_object().map_or(0, |voters| voters.len());
     writeln!(
         out,
@@ -148,10 +229,18 @@ fn render(out: &mut String, status: &Value, election: &Value) -> fmt::Result {
     if let Some(mismatch) = status["voter_config_mismatch"].as_array().filter(|ids| !ids.is_empty())
     {
         let ids: Vec<String> = mismatch.iter().map(shown).collect();
-        writeln!(out, "warning  other voter lists than this node's: {}", ids.join(", "))?;
+        let warning = paint.on(Hue::Warn, "warning");
+        writeln!(out, "{warning}  other voter lists than this node's: {}", ids.join(", "))?;
+    }
+    for warning in status["warnings"].as_array().into_iter().flatten() {
+        writeln!(out, "{}  {}", paint.on(Hue::Warn, "warning"), shown(warning))?;
     }
     out.push('\n');
-    table(out, &voter_rows(status, election))
+    term::table(out, &voter_rows(status, election), paint, |at, row| match at {
+        0 if row[0].ends_with(" *") => Some(Hue::Strong),
+        1 => paint.state(&row[1]),
+        _ => None,
+    })
 }
 
 /// When that leader won that term, as the history of elections has it.
@@ -202,24 +291,6 @@ fn rank(election: &Value, id: &str) -> Option<Value> {
     entry["rank"].is_u64().then(|| entry["rank"].clone())
 }
 
-/// Columns as wide as their widest cell.
-pub(super) fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) -> fmt::Result {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            write!(line, "{cell:width$}  ")?;
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
 /// A JSON value in a line of text; what is absent is a dash. Control characters of whoever answered do
 /// not reach the terminal.
 pub(super) fn shown(value: &Value) -> String {
@@ -266,7 +337,7 @@ mod tests {
 
     fn rendered(status: &Value, election: &Value) -> String {
         let mut text = String::new();
-        render(&mut text, status, election).unwrap();
+        render(&mut text, status, election, Paint::default()).unwrap();
         text
     }
 

@@ -3,13 +3,14 @@
 use core::fmt::{self, Write as _};
 use serde_json::Value;
 
-use super::status::{seconds, shown, table};
+use super::status::{seconds, shown};
+use super::term::{Hue, Paint, table};
 
 /// The most transitions that are printed.
 const MAX_LINES: usize = 10;
 
 /// Writes what `/election/status` says of why.
-pub(super) fn render(out: &mut String, election: &Value) -> fmt::Result {
+pub(super) fn render(out: &mut String, election: &Value, paint: Paint) -> fmt::Result {
     out.push('\n');
     let why = &election["why"];
     for (key, heading) in [
@@ -31,31 +32,50 @@ pub(super) fn render(out: &mut String, election: &Value) -> fmt::Result {
     });
     let rows: Vec<[String; 3]> = core::iter::once(heading).chain(rows).collect();
     out.push('\n');
-    table(out, &rows)?;
-    let heading = ["TERM", "LEADER", "CAUSE", "TOOK", "SINCE", "ENDED", "VOTES"].map(String::from);
+    table(out, &rows, paint, |_, _| None)?;
+    out.push('\n');
+    elections(out, election, MAX_LINES, paint)
+}
+
+/// Writes a row for each of the last elections, `most` at most.
+pub(super) fn elections(
+    out: &mut String,
+    election: &Value,
+    most: usize,
+    paint: Paint,
+) -> fmt::Result {
+    let heading =
+        ["TERM", "LEADER", "CAUSE", "TOOK", "SINCE", "LASTED", "ENDED", "VOTES"].map(String::from);
     let past = election["last_elections"].as_array();
-    let rows = past.into_iter().flatten().take(MAX_LINES).map(|past| {
+    let leads = |past: &Value| {
+        let (winner, term) = (&past["winner"], &past["term"]);
+        winner.is_string() && *winner == election["leader_id"] && *term == election["term"]
+    };
+    let rows = past.into_iter().flatten().take(most).map(|past| {
         let votes = past["votes"].as_object();
         let granted = votes.map_or(0, |all| all.values().filter(|vote| *vote == "granted").count());
         let votes = match votes.map(serde_json::Map::len) {
             None | Some(0) => String::from("-"),
             Some(all) => format!("{granted} of {all}"),
         };
+        let winner = past["winner"].as_str();
         [
             shown(&past["term"]),
-            past["winner"]
-                .as_str()
-                .map_or_else(|| String::from("nobody"), |_| shown(&past["winner"])),
+            winner.map_or_else(|| String::from("nobody"), |_| shown(&past["winner"])),
             shown(&past["cause"]),
             seconds(&past["duration_seconds"]),
             shown(&past["started_at"]),
-            shown(&past["ended"]["cause"]),
+            seconds(&past["ended"]["lasted_seconds"]),
+            if leads(past) { String::from("leads now") } else { shown(&past["ended"]["cause"]) },
             votes,
         ]
     });
-    let rows: Vec<[String; 7]> = core::iter::once(heading).chain(rows).collect();
-    out.push('\n');
-    table(out, &rows)
+    let rows: Vec<[String; 8]> = core::iter::once(heading).chain(rows).collect();
+    table(out, &rows, paint, |at, row| match at {
+        1 if row[1] == "nobody" => Some(Hue::Bad),
+        1 if row[6] == "leads now" => Some(Hue::Strong),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -80,23 +100,23 @@ mod tests {
             ],
         });
         let mut text = String::new();
-        render(&mut text, &election).unwrap();
+        render(&mut text, &election, Paint::default()).unwrap();
         assert_eq!(
             text,
             "\nwhy does this node not lead?\n  a leads\n\n\
              VOTER  LAST SAID               AGO\n\
              a      leads                   0.25 s\n\
              c      would_not_vote (store)  1m 10s\n\n\
-             TERM  LEADER  CAUSE        TOOK    SINCE  ENDED  VOTES\n\
-             8     a       handed_over  0.00 s  now    -      1 of 2\n\
-             7     nobody  no_leader    1.00 s  then   -      -\n"
+             TERM  LEADER  CAUSE        TOOK    SINCE  LASTED  ENDED  VOTES\n\
+             8     a       handed_over  0.00 s  now    -       -      1 of 2\n\
+             7     nobody  no_leader    1.00 s  then   -       -      -\n"
         );
     }
 
     #[test]
     fn a_stranger_answer_breaks_nothing() {
         let mut text = String::new();
-        render(&mut text, &json!([1])).unwrap();
+        render(&mut text, &json!([1]), Paint::default()).unwrap();
         assert!(text.contains("VOTER"));
     }
 }

@@ -6,9 +6,11 @@ use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 
 use super::address;
+use super::bind::Bind;
 use super::error::{ConfigErrors, Position, Warning};
 use super::hooks;
 use super::raw::{self, Node, Value};
+use super::scheduling;
 use super::section::{Faults, Section, nearest, repeated_keys};
 use super::together;
 use super::yaml::{duration_text, fnv1a};
@@ -21,7 +23,7 @@ use super::{
 /// a datagram to each.
 pub const MAX_VOTERS: usize = 31;
 
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 12] = [
     "cluster",
     "voters",
     "p2p_voters",
@@ -33,6 +35,7 @@ const TOP_LEVEL: [&str; 11] = [
     "hosts",
     "data_dir",
     "hooks",
+    "scheduling",
 ];
 
 const ELECTION: [&str; 8] = [
@@ -86,6 +89,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
         membership(top.take("membership"), &election, &gossip, hosts.len(), &mut faults);
     let hooks = hooks::read(top.take("hooks"), &election, &mut faults);
     let data_dir = top.path("data_dir", &mut faults).map(|(path, _)| path);
+    let scheduling = scheduling::read(top.take("scheduling"), &mut faults);
 
     let mut strangers: Vec<String> = Vec::new();
     for (key, ..) in top.rest() {
@@ -118,6 +122,7 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigErrors> {
         hosts,
         data_dir,
         hooks,
+        scheduling,
     };
     Ok(Loaded { config, warnings, foreign: strangers })
 }
@@ -319,7 +324,7 @@ fn gossip(node: Option<&Node>, faults: &mut Faults) -> Gossip {
 fn http(path: &str, node: Option<&Node>, faults: &mut Faults) -> Http {
     let section = &mut Section::new(path, node, faults);
     let port = section.integer("port", 1..=u16::MAX, faults);
-    let bind = section.bind("bind", faults);
+    let bind = section.bind_or_word("bind", faults);
     section.forbid_rest(&["port", "bind"], faults);
     Http { port, bind }
 }
@@ -366,6 +371,7 @@ impl Host {
             http_port: http.port.unwrap_or(DEFAULT_PORT),
             bind: None,
             http_bind: http.bind,
+            bind_wait: Bind::usual_wait([None, http.bind]),
             priority: HostPriority::Unnumbered,
             gpu: None,
             tailscale_ip: None,
@@ -389,6 +395,8 @@ fn host(
     let port = section.integer("port", 1..=u16::MAX, faults).unwrap_or(DEFAULT_PORT);
     let bind = section.bind("bind", faults);
     let http = http(&section.key("http"), section.take("http"), faults);
+    let http_bind = http.bind.or(http_default.bind).or(bind);
+    let bind_wait = bind_wait(section, [bind, http_bind], faults);
     let priority = if is_voter { priority(section, faults) } else { HostPriority::Unnumbered };
     let gpu = gpu(section, faults);
     foreign.extend(section.rest().into_iter().map(|(key, ..)| section.key(key)));
@@ -399,11 +407,22 @@ fn host(
         port,
         http_port: http.port.or(http_default.port).unwrap_or(port),
         bind,
-        http_bind: http.bind.or(bind).or(http_default.bind),
+        http_bind,
+        bind_wait,
         priority,
         gpu,
         tailscale_ip,
     }
+}
+
+/// How long a start waits for what it binds.
+fn bind_wait(section: &mut Section<'_>, binds: [Option<Bind>; 2], faults: &mut Faults) -> Duration {
+    let said = section.duration("bind_wait", Duration::ZERO..=HOUR, faults);
+    if let (Some((_, at)), [None, None]) = (said, binds) {
+        let remedy = "name what to `bind` beside it, or remove it";
+        faults.add(section.key("bind_wait"), Some(at), "nothing is named to wait for", remedy);
+    }
+    said.map_or_else(|| Bind::usual_wait(binds), |(length, _)| length)
 }
 
 /// An address that datagrams can be sent to, or a name to resolve. An empty text counts as absent.

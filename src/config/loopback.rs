@@ -1,6 +1,7 @@
 //! Clusters that live on one machine: the built-in one, and any other moved to 127.0.0.0/8.
 
 use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
 
 use super::convert::parse;
 use super::error::ConfigErrors;
@@ -40,6 +41,7 @@ pub fn on_loopback(config: &Config, layout: Layout) -> Config {
             .unwrap_or_else(|| Host::named(Address::Name(id.as_str().to_owned()), &config.http));
         host.bind = None;
         host.http_bind = None;
+        host.bind_wait = Duration::ZERO;
         host.tailscale_ip = None;
         let last = match layout {
             Layout::Addresses => number,

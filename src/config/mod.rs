@@ -15,6 +15,7 @@
 //! 3. [`Config::to_yaml`] gives a text that loads as the same configuration.
 
 mod address;
+mod bind;
 mod convert;
 mod edit;
 mod error;
@@ -24,6 +25,7 @@ pub mod identity;
 mod loopback;
 mod params;
 mod raw;
+mod scheduling;
 mod section;
 mod together;
 pub mod token;
@@ -35,6 +37,7 @@ use ringrift_wire::NodeId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use bind::Bind;
 pub use convert::{MAX_VOTERS, parse};
 pub use edit::{listed_hosts, with_voters};
 pub use error::{ConfigError, ConfigErrors, Position, Warning};
@@ -42,6 +45,7 @@ pub use file::{MAX_FILE_BYTES, Surroundings, data_dir, find, load, open, promise
 pub use hooks::Hooks;
 pub use loopback::{Layout, loopback, on_loopback};
 pub use params::{Derived, derived, node_params, places};
+pub use scheduling::Scheduling;
 
 /// The port of gossip (UDP) and HTTP (TCP) where the file names no other.
 pub const DEFAULT_PORT: u16 = 8770;
@@ -86,6 +90,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// What a node runs when the lead comes, goes or changes.
     pub hooks: Hooks,
+    /// What a node asks of the system to be in time.
+    pub scheduling: Scheduling,
 }
 
 /// How gossip is sealed.
@@ -172,8 +178,8 @@ pub struct Membership {
 pub struct Http {
     /// TCP port; `None` for the host's gossip port.
     pub port: Option<u16>,
-    /// Address to listen on; `None` decides as the gossip socket does.
-    pub bind: Option<IpAddr>,
+    /// What it listens on; `None` decides as the gossip socket does.
+    pub bind: Option<Bind>,
 }
 
 /// Where a host is reached: `address`, else `tailscale_ip`.
@@ -194,11 +200,13 @@ pub struct Host {
     pub port: u16,
     /// TCP port of its HTTP server: its `http.port`, else the file's, else its gossip port.
     pub http_port: u16,
-    /// Address that its gossip socket binds, when not decided by `address`.
-    pub bind: Option<IpAddr>,
-    /// Address that its HTTP server binds: its `http.bind`, else its `bind`, else the file's
-    /// `http.bind`, when not decided by `address`.
-    pub http_bind: Option<IpAddr>,
+    /// What its gossip socket binds, when not decided by `address`.
+    pub bind: Option<Bind>,
+    /// What its HTTP server binds: its `http.bind`, else the file's, else its `bind`, when not decided
+    /// by `address`.
+    pub http_bind: Option<Bind>,
+    /// How long a start waits until the machine has what is bound; 0 to an hour.
+    pub bind_wait: Duration,
     /// Its place among the voters.
     pub priority: HostPriority,
     /// Description of its GPU; `None` without one.

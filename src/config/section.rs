@@ -1,12 +1,13 @@
 //! Reading one group of keys: every value is taken by name, what is wrong is noted and reading goes on.
 
 use core::fmt::Display;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::bind::Bind;
 use super::error::{ConfigError, Position};
 use super::raw::{Node, Value};
 use super::yaml::duration_text;
@@ -220,18 +221,31 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// Takes an address that a socket can bind.
-    pub(super) fn bind(&mut self, name: &str, faults: &mut Faults) -> Option<IpAddr> {
+    /// Takes an address that a socket can bind, or `tailscale`.
+    pub(super) fn bind(&mut self, name: &str, faults: &mut Faults) -> Option<Bind> {
         let (text, at) = self.text(name, faults)?;
         match text.parse::<IpAddr>() {
-            Ok(ip) if !ip.is_multicast() && !is_broadcast(ip) => Some(ip.to_canonical()),
+            Ok(ip) if !ip.is_multicast() && !is_broadcast(ip) => Some(Bind::Ip(ip.to_canonical())),
+            Err(_) if text == "tailscale" => Some(Bind::Tailscale),
             _ => {
                 let problem = format!("`{text}` is no address that a socket can bind");
-                let remedy = "write an IPv4 or IPv6 address of that host, or 0.0.0.0 or ::";
+                let remedy = "write an IPv4 or IPv6 address of that host, 0.0.0.0, :: or tailscale";
                 faults.add(self.key(name), Some(at), problem, remedy);
                 None
             }
         }
+    }
+
+    /// Takes an address to bind, `tailscale`, `loopback` or `all`.
+    pub(super) fn bind_or_word(&mut self, name: &str, faults: &mut Faults) -> Option<Bind> {
+        let word = self.entries.iter().find(|(key, ..)| *key == name).map(|(.., node)| &node.value);
+        let ip = match word {
+            Some(Value::Text(text)) if text == "loopback" => Ipv4Addr::LOCALHOST.into(),
+            Some(Value::Text(text)) if text == "all" => Ipv6Addr::UNSPECIFIED.into(),
+            _ => return self.bind(name, faults),
+        };
+        self.take(name);
+        Some(Bind::Ip(ip))
     }
 
     /// Takes an absolute path.

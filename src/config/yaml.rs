@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 use serde_json::{Map, Value, json};
 
-use super::{Address, Config, Host, HostPriority, Http};
+use super::{Address, Bind, Config, Host, HostPriority, Http};
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,6 +68,9 @@ impl Config {
         if let Some(hooks) = self.hooks.to_value(election) {
             put("hooks", hooks);
         }
+        if let Some(scheduling) = self.scheduling.to_value() {
+            put("scheduling", scheduling);
+        }
         let hosts = self.hosts.iter().map(|(id, host)| (id.to_string(), host.to_value(&self.http)));
         put("hosts", Value::Object(hosts.collect()));
         Value::Object(root)
@@ -84,11 +87,14 @@ impl Host {
         }
         put("port", json!(self.port));
         if let Some(bind) = self.bind {
-            put("bind", json!(bind));
+            put("bind", json!(bind.to_string()));
+        }
+        if self.bind_wait != Bind::usual_wait([self.bind, self.http_bind]) {
+            put("bind_wait", json!(duration_text(self.bind_wait)));
         }
         // What the defaults give anyway is left out.
         let port = (self.http_port != default.port.unwrap_or(self.port)).then_some(self.http_port);
-        let bind = self.http_bind.filter(|_| self.http_bind != self.bind.or(default.bind));
+        let bind = self.http_bind.filter(|_| self.http_bind != default.bind.or(self.bind));
         if let Some(http) = http(port, bind) {
             put("http", http);
         }
@@ -104,13 +110,13 @@ impl Host {
     }
 }
 
-fn http(port: Option<u16>, bind: Option<core::net::IpAddr>) -> Option<Value> {
+fn http(port: Option<u16>, bind: Option<Bind>) -> Option<Value> {
     let mut root = Map::new();
     if let Some(port) = port {
         root.insert("port".to_owned(), json!(port));
     }
     if let Some(bind) = bind {
-        root.insert("bind".to_owned(), json!(bind));
+        root.insert("bind".to_owned(), json!(bind.to_string()));
     }
     (!root.is_empty()).then_some(Value::Object(root))
 }

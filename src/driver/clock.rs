@@ -25,6 +25,9 @@ pub trait Clock: Send + Sync {
 
     /// The wall clock, since the Unix epoch; it may step either way.
     fn unix(&self) -> Duration;
+
+    /// How long the machine has been suspended since its start; it never falls.
+    fn asleep(&self) -> Duration;
 }
 
 /// The clocks of the kernel.
@@ -37,15 +40,26 @@ impl Clock for SystemClock {
         let id = rustix::time::ClockId::Boottime;
         #[cfg(not(target_os = "linux"))]
         let id = rustix::time::ClockId::Monotonic;
-        let time = rustix::time::clock_gettime(id);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-        Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+        Instant::from_nanos(read(id))
     }
 
     fn unix(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
+
+    fn asleep(&self) -> Duration {
+        // The awake clock first: what passes between the two readings looks like sleep, and not like less of it.
+        let awake = read(rustix::time::ClockId::Monotonic);
+        Duration::from_nanos(self.now().as_nanos().saturating_sub(awake))
+    }
+}
+
+/// What a kernel clock says, in nanoseconds.
+fn read(id: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(id);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// How long the timer is to sleep for a deadline: nothing for one that is past, and never longer
@@ -144,17 +158,31 @@ pub(crate) mod tests {
     #[derive(Debug, Default)]
     pub(crate) struct SteppedClock {
         boot_nanos: AtomicU64,
-        unix_seconds: AtomicU64,
+        unix_nanos: AtomicU64,
+        asleep_nanos: AtomicU64,
     }
 
     impl SteppedClock {
         pub(crate) fn advance(&self, length: Duration) {
             let nanos = u64::try_from(length.as_nanos()).unwrap();
             self.boot_nanos.fetch_add(nanos, Ordering::SeqCst);
+            self.unix_nanos.fetch_add(nanos, Ordering::SeqCst);
+        }
+
+        /// Boot and wall clock go on while nothing runs.
+        pub(crate) fn suspend(&self, length: Duration) {
+            self.advance(length);
+            let nanos = u64::try_from(length.as_nanos()).unwrap();
+            self.asleep_nanos.fetch_add(nanos, Ordering::SeqCst);
+        }
+
+        pub(crate) fn slew_wall_clock(&self, by: Duration) {
+            let nanos = u64::try_from(by.as_nanos()).unwrap();
+            self.unix_nanos.fetch_add(nanos, Ordering::SeqCst);
         }
 
         pub(crate) fn step_wall_clock_to(&self, seconds: u64) {
-            self.unix_seconds.store(seconds, Ordering::SeqCst);
+            self.unix_nanos.store(seconds * 1_000_000_000, Ordering::SeqCst);
         }
     }
 
@@ -164,7 +192,11 @@ pub(crate) mod tests {
         }
 
         fn unix(&self) -> Duration {
-            Duration::from_secs(self.unix_seconds.load(Ordering::SeqCst))
+            Duration::from_nanos(self.unix_nanos.load(Ordering::SeqCst))
+        }
+
+        fn asleep(&self) -> Duration {
+            Duration::from_nanos(self.asleep_nanos.load(Ordering::SeqCst))
         }
     }
 

@@ -16,14 +16,18 @@
 //! 5. Queues are bounded: what the storage thread has no room for is answered as failed, a command
 //!    beyond [`MAX_COMMANDS`] is refused.
 
+mod checking;
+mod clocks;
 mod guarded;
 mod kinds;
+mod machine;
+mod newer;
 mod working;
 
 use arc_swap::ArcSwap;
 use core::net::SocketAddr;
 use core::time::Duration;
-use ringrift_wire::{Boot, Envelope, MAX_DATAGRAM, Message, NodeId, encode};
+use ringrift_wire::{Boot, DecodeError, Envelope, MAX_DATAGRAM, Message, NodeId, encode};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -40,16 +44,19 @@ use super::udp::{Class, classify};
 use super::work::{Step, Work};
 use crate::http;
 use crate::membership;
-use crate::node::{
-    Command, Deadline, Event, Farewell, Input, Node, Output, Persisted, Reply, Status,
-};
+use crate::node::{Command, Event, Input, Output, Persisted, Reply, Status};
 use crate::telemetry::Metrics;
 use crate::telemetry::events::is_told;
 use crate::telemetry::logs::{Context, log_event};
 use crate::time::Instant;
+use checking::Checking;
+pub use checking::STORE_PATIENCE;
+use clocks::Clocks;
 use guarded::Guarded;
 use kinds::{changes_leadership, is_election, kind_index, reason_index};
 pub use kinds::{kind_words, reason_words};
+pub use machine::{Machine, Outgoing};
+use newer::Newer;
 
 /// The longest time for which a change is not seen outside, unless taking a status is expensive.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(10);
@@ -64,81 +71,6 @@ pub const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// The most that it waits when the work of a leader has to end first: longer than that is given.
 pub const LONGEST_STOP: Duration = Duration::from_millis(950);
-
-/// The protocol, as the driver sees it.
-pub trait Machine {
-    /// Takes one input.
-    fn handle_input(&mut self, now: Instant, input: Input);
-
-    /// The next output; to be called until there is none.
-    fn poll_output(&mut self) -> Option<Output>;
-
-    /// When it wants to be woken.
-    fn poll_timeout(&self) -> Option<Deadline>;
-
-    /// What it says of itself.
-    fn status(&self, now: Instant) -> Status;
-
-    /// What is to be said of it once its process has died.
-    fn farewell(&self) -> Option<Farewell> {
-        None
-    }
-
-    /// The end of its lease; `None` when it does not lead.
-    fn lease_end(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Whether, told to stop, it has said its last word.
-    fn has_left(&self) -> bool {
-        true
-    }
-}
-
-impl Machine for Node {
-    fn handle_input(&mut self, now: Instant, input: Input) {
-        Self::handle_input(self, now, input);
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        Self::poll_output(self)
-    }
-
-    fn poll_timeout(&self) -> Option<Deadline> {
-        Self::poll_timeout(self)
-    }
-
-    fn status(&self, now: Instant) -> Status {
-        Self::status(self, now)
-    }
-
-    fn farewell(&self) -> Option<Farewell> {
-        Self::farewell(self)
-    }
-
-    fn lease_end(&self) -> Option<Instant> {
-        Self::lease_end(self)
-    }
-
-    fn has_left(&self) -> bool {
-        Self::has_left(self)
-    }
-}
-
-/// Where datagrams go.
-pub trait Outgoing {
-    /// Sends one datagram or loses it.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()>;
-}
-
-impl Outgoing for Arc<super::udp::Socket> {
-    fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        super::udp::Socket::send(self, datagram, to)
-    }
-}
 
 /// Who speaks, in every datagram.
 #[derive(Clone, Copy, Debug)]
@@ -197,6 +129,12 @@ pub struct Engine<M, S, C> {
     end: Option<Error>,
     /// What the guardian, if there is one, is told.
     guarded: Option<Guarded>,
+    /// The checks of the vote store; none on an observer.
+    checking: Option<Checking>,
+    /// What the clocks said last.
+    clocks: Option<Clocks>,
+    /// The later versions of the datagrams' format that were met.
+    newer: Newer,
 }
 
 impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
@@ -222,6 +160,9 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             stopping_since: None,
             end: None,
             guarded: None,
+            checking: None,
+            clocks: None,
+            newer: Newer::default(),
         }
     }
 
@@ -246,6 +187,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
             }
         }
         self.tend();
+        self.look_at_store();
+        self.look_at_clocks();
         let now = self.clock.now();
         if self.dirty && self.publish_after <= now {
             self.publish(now, 0);
@@ -260,7 +203,8 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
         let refused = (!self.refused.is_empty()).then_some(Instant::ZERO);
         let stop = self.stopping_since.map(|since| since + self.stop_grace());
         let thin = self.work.as_ref().and_then(|it| it.next_deadline(self.machine.lease_end()));
-        [machine, publish, refused, stop, thin].into_iter().flatten().min()
+        let check = self.checking.as_ref().map(Checking::next_deadline);
+        [machine, publish, refused, stop, thin, check].into_iter().flatten().min()
     }
 
     /// Takes a batch of received datagrams; elections and heartbeats first.
@@ -272,21 +216,28 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     }
 
     /// Decodes a datagram, or counts why it is none. The buffer holds nothing of use afterwards.
-    #[must_use]
-    pub fn decode(&mut self, datagram: &mut [u8], from: SocketAddr) -> Option<Envelope> {
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn decode(
+        &mut self,
+        datagram: &mut [u8],
+        from: SocketAddr,
+    ) -> Result<Envelope, DecodeError> {
         let traffic = &self.outside.metrics.traffic;
-        match self.sealing.read(datagram, self.speaker.cluster_tag) {
+        let read = self.sealing.read(datagram, self.speaker.cluster_tag);
+        match &read {
             Ok(envelope) => {
                 traffic.received(kind_index(envelope.message.kind()), datagram.len());
                 trace!(%from, kind = envelope.message.kind().as_str(), "received");
-                Some(envelope)
             }
             Err(error) => {
-                traffic.rejected(reason_index(error));
+                traffic.rejected(reason_index(*error));
+                self.newer.seen(*error, from);
                 debug!(%from, reason = error.as_str(), "datagram rejected");
-                None
             }
         }
+        read
     }
 
     /// Takes the answer of the storage thread.
@@ -342,6 +293,12 @@ impl<M: Machine, S: Outgoing, C: Clock> Engine<M, S, C> {
     fn stop_grace(&self) -> Duration {
         let grace = self.work.as_ref().map_or(Duration::ZERO, Work::grace);
         (STOP_GRACE + grace).min(LONGEST_STOP)
+    }
+
+    /// The status that was published last.
+    #[must_use]
+    pub fn shown(&self) -> arc_swap::Guard<Arc<Status>> {
+        self.outside.status.load()
     }
 
     /// Why there is no going on, if that is so.

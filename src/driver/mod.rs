@@ -11,22 +11,31 @@
 //! 3. A stopping node ends within a second, even if its disk hangs.
 //! 4. A broken invariant ends the process, with exit code 70; nothing goes on after it.
 
+pub mod binding;
 pub mod clock;
 pub mod engine;
 pub mod entropy;
+pub mod follow;
 pub mod guardian;
+pub mod intake;
 pub mod own;
 pub mod peers;
 pub mod ports;
+pub mod reserved;
+pub mod resolver;
+pub mod scheduling;
 pub mod sealing;
+pub mod service;
+pub mod shield;
 pub mod start;
 pub mod store;
+pub mod tailscale;
 pub mod udp;
 pub mod work;
 
 use core::fmt;
 use core::net::SocketAddr;
-use ringrift_wire::{Envelope, MAX_DATAGRAM, NodeId};
+use ringrift_wire::NodeId;
 use std::io;
 use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,14 +46,13 @@ use crate::election::roster::Misfit;
 use crate::node::{Command, Reply};
 use clock::{Clock, Timer, sleep_for};
 use engine::{Engine, Machine};
+use intake::Intake;
 use sealing::Unsealed;
 use sealing::ring::Ring;
+use store::check::Checked;
 use store::worker::Answer;
-use udp::{Class, Socket, classify};
+use udp::Socket;
 use work::Report;
-
-/// The most datagrams of one turn.
-const DATAGRAMS_PER_TURN: usize = 64;
 
 /// The most answers of the storage thread of one turn.
 const ANSWERS_PER_TURN: usize = 64;
@@ -57,6 +65,8 @@ const COMMANDS_PER_TURN: usize = 16;
 pub enum Error {
     /// A port cannot be had.
     Bind(ports::BindError),
+    /// This machine does not have the address to bind.
+    Lack(binding::Lack),
     /// The socket or another descriptor became or was unusable.
     Descriptor(io::Error),
     /// The vote store cannot be used.
@@ -82,6 +92,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Lack(lack) => lack.fmt(f),
             Self::Descriptor(error) => write!(f, "the system gives no usable descriptor: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::Ring(error) => error.fmt(f),
@@ -125,8 +136,12 @@ pub struct Sources {
     pub signals: Signals,
     /// The line to the guardian, to see its end; `None` without one.
     pub guardian: Option<tokio::net::UnixStream>,
+    /// What checks of the vote store find; `None` on an observer.
+    pub checked: Option<mpsc::Receiver<Checked>>,
     /// What becomes of the work of a leader; `None` on a node without any.
     pub worked: Option<mpsc::UnboundedReceiver<Report>>,
+    /// The service manager, which hears of every turn.
+    pub manager: service::Manager,
 }
 
 /// The signals that the process listens to.
@@ -157,6 +172,7 @@ enum Woken {
     Due,
     Readable,
     Stored(Answer),
+    Checked(Checked),
     Command((Command, oneshot::Sender<Reply>)),
     Resolved((NodeId, Vec<SocketAddr>)),
     Stop,
@@ -172,12 +188,12 @@ enum Woken {
 /// See [`Error`].
 pub async fn serve<M: Machine, C: Clock + Copy>(
     mut engine: Engine<M, Arc<Socket>, C>,
-    socket: Arc<Socket>,
+    mut intake: Intake,
     clock: C,
     mut sources: Sources,
 ) -> Result<Option<u8>, Error> {
     let timer = Timer::new().map_err(Error::Descriptor)?;
-    let mut batch = Vec::with_capacity(DATAGRAMS_PER_TURN);
+    let mut batch = Vec::with_capacity(intake::PER_TURN);
     loop {
         engine.tick();
         if let Some(error) = engine.take_end() {
@@ -187,23 +203,30 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             engine.part();
             return Ok(engine.exit_code());
         }
-        let sleep = sleep_for(clock.now(), engine.next_deadline());
-        let woken = wait(&timer, sleep, &socket, &mut sources).await;
+        let now = clock.now();
+        intake.tend(now);
+        sources.manager.turned(now, &engine.shown());
+        let deadlines = [engine.next_deadline(), sources.manager.next_deadline()];
+        let sleep = sleep_for(now, deadlines.into_iter().flatten().min());
+        let woken = wait(&timer, sleep, &intake, &mut sources).await;
         // What became due while the process did not run comes before what arrived meanwhile.
         engine.tick();
         match woken {
             Woken::Due | Woken::Readable => {}
             Woken::Stored(answer) => engine.stored(answer),
+            Woken::Checked(checked) => engine.checked(checked),
             Woken::Command((command, reply)) => engine.command(command, Some(reply)),
-            Woken::Resolved(found) => resolved(&mut engine, found),
+            Woken::Resolved(found) => resolved(&mut engine, &mut intake, found),
             Woken::Stop => {
                 info!("stopping");
+                sources.manager.stopping();
                 engine.stop();
             }
             Woken::Ring((ring, unsealed)) => engine.reseal(ring, unsealed),
             Woken::Orphaned => {
                 warn!("the guardian is gone: stopping");
                 sources.guardian = None;
+                sources.manager.stopping();
                 engine.stop();
             }
             Woken::Worked(report) => engine.worked(report),
@@ -216,9 +239,9 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
             engine.command(command, Some(reply));
         }
         for found in drain(&mut sources.resolved, COMMANDS_PER_TURN) {
-            resolved(&mut engine, found);
+            resolved(&mut engine, &mut intake, found);
         }
-        let more = receive(&mut engine, &socket, &mut batch);
+        let more = intake.receive(clock.now(), &mut engine, &mut batch);
         engine.datagrams(&mut batch);
         if more {
             // A flood keeps the socket readable: let the runtime look at timer and signals.
@@ -230,10 +253,20 @@ pub async fn serve<M: Machine, C: Clock + Copy>(
 async fn wait(
     timer: &Timer,
     sleep: core::time::Duration,
-    socket: &Socket,
+    intake: &Intake,
     sources: &mut Sources,
 ) -> Woken {
-    let Sources { stored, commands, resolved, rings, signals, guardian, worked } = sources;
+    let Sources {
+        stored,
+        commands,
+        resolved,
+        rings,
+        signals,
+        guardian,
+        checked,
+        worked,
+        manager: _,
+    } = sources;
     let lost = |what: &str| Woken::Failed(Error::Invariant(format!("the {what} thread ended")));
     tokio::select! {
         biased;
@@ -245,11 +278,12 @@ async fn wait(
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
         report = reported(worked.as_mut()) => report.map_or_else(|| lost("work"), Woken::Worked),
+        found = checked_store(checked.as_mut()) => found.map_or_else(|| lost("storage"), Woken::Checked),
         answer = stored.recv() => answer.map_or_else(|| lost("storage"), Woken::Stored),
         command = commands.recv() => command.map_or_else(|| lost("HTTP"), Woken::Command),
         Some(found) = resolved.recv() => Woken::Resolved(found),
         Some(ring) = rings.recv() => Woken::Ring(ring),
-        ready = socket.readable() => match ready {
+        ready = intake.readable() => match ready {
             Ok(()) => Woken::Readable,
             Err(error) => Woken::Failed(Error::Descriptor(error)),
         },
@@ -270,33 +304,22 @@ async fn reported(worked: Option<&mut mpsc::UnboundedReceiver<Report>>) -> Optio
     }
 }
 
+async fn checked_store(checked: Option<&mut mpsc::Receiver<Checked>>) -> Option<Checked> {
+    match checked {
+        Some(checks) => checks.recv().await,
+        None => core::future::pending().await,
+    }
+}
+
 fn resolved<M: Machine, C: Clock>(
     engine: &mut Engine<M, Arc<Socket>, C>,
+    intake: &mut Intake,
     (peer, addresses): (NodeId, Vec<SocketAddr>),
 ) {
+    intake.found(peer, &addresses);
     engine.command(Command::Resolved { peer, addresses }, None);
 }
 
 fn drain<T>(source: &mut mpsc::Receiver<T>, most: usize) -> impl Iterator<Item = T> {
     core::iter::from_fn(|| source.try_recv().ok()).take(most)
-}
-
-/// Takes what the socket has, up to the bound of a turn; tells whether there may be more.
-fn receive<M: Machine, C: Clock>(
-    engine: &mut Engine<M, Arc<Socket>, C>,
-    socket: &Socket,
-    batch: &mut Vec<(SocketAddr, Envelope)>,
-) -> bool {
-    let mut buffer = [0; MAX_DATAGRAM + 1];
-    for _ in 0..DATAGRAMS_PER_TURN {
-        match socket.receive(&mut buffer) {
-            Ok((length, from)) => {
-                let datagram = buffer.get_mut(..length).unwrap_or_default();
-                batch.extend(engine.decode(datagram, from).map(|envelope| (from, envelope)));
-            }
-            Err(error) if classify(&error) == Class::Later => return false,
-            Err(error) => engine.socket_failed(error, None),
-        }
-    }
-    true
 }

@@ -12,10 +12,11 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use ringrift_wire::NodeId;
-use std::net::{ToSocketAddrs, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread;
 
+use super::resolver::WaitingResolver;
 use crate::config::identity::machine_bears;
 use crate::config::{Address, Config, DEFAULT_PORT};
 
@@ -49,8 +50,14 @@ impl core::str::FromStr for Said {
     }
 }
 
-/// Where this node takes datagrams, and what an operator should know about that.
-pub fn find(config: &Config, me: NodeId, said: Option<Said>) -> (SocketAddr, Option<String>) {
+/// Where this node takes datagrams, and what an operator should know about that; `bound` is the address that its
+/// socket binds, where the file says so.
+pub fn find(
+    config: &Config,
+    me: NodeId,
+    said: Option<Said>,
+    bound: Option<IpAddr>,
+) -> (SocketAddr, Option<String>) {
     let host = config.hosts.get(&me);
     let port = host.map_or(DEFAULT_PORT, |host| host.port);
     if let Some(Said { ip, port: other }) = said {
@@ -69,12 +76,15 @@ pub fn find(config: &Config, me: NodeId, said: Option<Said>) -> (SocketAddr, Opt
         .take(MAX_HOSTS)
         .collect();
     let own = name.clone();
+    let bound = bound.filter(|ip| !ip.is_unspecified());
+    let bears = move |ip| bound.is_none_or(|bound| ip == bound) && machine_bears(ip);
     // The resolver may hang: it is asked on a thread that is left behind then.
     let (found, answer) = mpsc::channel();
     let ask = move || {
-        let named = own.map(|name| look_up(&name, port)).unwrap_or_default();
+        let resolver = WaitingResolver::default();
+        let named = own.map(|name| resolver.look_up(&name, port)).unwrap_or_default();
         // Nobody listens any more when it took too long.
-        let _ = found.send(choose(&named, machine_bears, || way_to(&others)));
+        let _ = found.send(choose(&named, bears, || way_to(&others, &resolver)));
     };
     let asked = thread::Builder::new().name("own-address".to_owned()).spawn(ask);
     let chosen = asked.ok().and_then(|_| answer.recv_timeout(PATIENCE).ok());
@@ -86,11 +96,6 @@ pub fn find(config: &Config, me: NodeId, said: Option<Said>) -> (SocketAddr, Opt
         )
     });
     (SocketAddr::new(ip, port), warning)
-}
-
-fn look_up(name: &str, port: u16) -> Vec<IpAddr> {
-    let all = (name, port).to_socket_addrs().into_iter().flatten();
-    all.map(|address| address.ip().to_canonical()).collect()
 }
 
 /// The address to say of itself, and whether it is one that the own name resolved to.
@@ -116,11 +121,11 @@ fn choose(
 }
 
 /// The address of this machine on the way to the first of these hosts that the kernel has a route to.
-fn way_to(hosts: &[(Address, u16)]) -> Option<IpAddr> {
+fn way_to(hosts: &[(Address, u16)], resolver: &WaitingResolver) -> Option<IpAddr> {
     hosts.iter().find_map(|(address, port)| {
         let all = match address {
             Address::Ip(ip) => vec![*ip],
-            Address::Name(name) => look_up(name, *port),
+            Address::Name(name) => resolver.look_up(name, *port),
         };
         all.into_iter().find_map(|ip| {
             let any: IpAddr = if ip.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
@@ -162,17 +167,17 @@ mod tests {
     fn a_node_without_a_place_in_the_file_speaks_from_the_way_to_the_others() {
         let config = config::loopback().unwrap().config;
         let stranger = "stranger".parse().unwrap();
-        let (own, warning) = find(&config, stranger, None);
+        let (own, warning) = find(&config, stranger, None, None);
         assert!(own.ip().is_loopback() && own.port() == DEFAULT_PORT && warning.is_none());
         let said = "10.9.9.9:7".parse().ok();
-        assert_eq!(find(&config, stranger, said).0, "10.9.9.9:7".parse().unwrap());
+        assert_eq!(find(&config, stranger, said, None).0, "10.9.9.9:7".parse().unwrap());
     }
 
     #[test]
     fn a_name_that_nobody_knows_keeps_no_node_from_starting() {
         let text = "voters: [a]\nhosts:\n  a: {address: nowhere.invalid}\n";
         let config = config::parse(text).unwrap().config;
-        let (own, warning) = find(&config, "a".parse().unwrap(), None);
+        let (own, warning) = find(&config, "a".parse().unwrap(), None, None);
         assert!(own.ip().is_unspecified());
         assert!(warning.is_some_and(|text| text.contains("nowhere.invalid")));
     }

@@ -88,16 +88,6 @@ pub trait Resolver: Clone + Send + 'static {
     ) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 }
 
-/// The resolver of the system, on threads of its own.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemResolver;
-
-impl Resolver for SystemResolver {
-    async fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        Ok(tokio::net::lookup_host((name, port)).await?.collect())
-    }
-}
-
 /// Starts to look up all names for ever; what changes goes to `found`. Addresses that the socket cannot
 /// send to, as `speaks_to` says, are left out. Tasks of the current runtime.
 ///
@@ -312,11 +302,5 @@ mod tests {
         script.say(&["[::1]:7", "10.0.0.1:7"]);
         let (_names, mut told, peer) = begin(&script, |address| address.is_ipv4());
         assert_eq!(told.recv().await, Some((peer, all(&["10.0.0.1:7"]))));
-    }
-
-    #[tokio::test]
-    async fn the_resolver_of_the_system_takes_an_address_for_a_name() {
-        let found = SystemResolver.look_up("127.0.0.9", 7).await.unwrap();
-        assert_eq!(found, all(&["127.0.0.9:7"]));
     }
 }

@@ -4,17 +4,19 @@
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 /// Receive and send buffer that is asked of the kernel, in bytes; it may grant less.
 const BUFFER: usize = 4 << 20;
 
 /// Connections that wait to be accepted.
-const BACKLOG: i32 = 128;
+/// Beyond it the kernel drops them, and a client tries again after a second.
+const BACKLOG: i32 = 1_024;
 
 /// Which kind of port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,34 @@ pub fn address_to_bind(own: IpAddr, configured: Option<IpAddr>) -> Option<IpAddr
 /// The port is taken or the address is not this machine's.
 pub fn bind_udp(ip: Option<IpAddr>, port: u16) -> Result<UdpSocket, BindError> {
     let socket = bind(Transport::Udp, ip, port)?;
+    Ok(socket.into())
+}
+
+/// Lets more sockets, of processes of the same user, bind the port of this one, or no longer. Every socket of
+/// the port must say the same: the kernel asks the first that it finds.
+pub(super) fn shared(socket: &impl AsFd, is_shared: bool) {
+    // A system that cannot has no queues either.
+    let _ = SockRef::from(socket).set_reuse_port(is_shared);
+}
+
+/// Binds one more UDP socket to the port of `own`, connected to `peer`, ready for non-blocking use: what
+/// comes from there it takes from `own`.
+///
+/// All sockets of the port must be [`shared`] meanwhile.
+///
+/// # Errors
+/// There is no way to that peer, no descriptor left, or the system lets no two sockets share a port.
+pub(super) fn beside(own: &UdpSocket, peer: SocketAddr) -> io::Result<UdpSocket> {
+    let address = own.local_addr()?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(SockRef::from(own).only_v6()?)?;
+    }
+    let _ = socket.set_recv_buffer_size(BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.connect(&SockAddr::from(peer))?;
     Ok(socket.into())
 }
 

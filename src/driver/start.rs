@@ -5,7 +5,9 @@
 
 use arc_swap::ArcSwap;
 use core::any::Any;
+use core::net::SocketAddr;
 use ringrift_wire::{NodeId, cluster_tag};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,16 +20,19 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::clock::{Clock, SystemClock};
 use super::engine::{Engine, Outside, Speaker, kind_words, reason_words};
 use super::guardian::{Link, Note};
+use super::intake::Intake;
 use super::own::{self, Said};
-use super::peers::{self, Named, SystemResolver};
+use super::peers::{self, Named};
+use super::resolver::SystemResolver;
 use super::sealing::Sealing;
 use super::sealing::reload::{self, Reloader};
-use super::store::{self, Machine, Start, Store, worker};
+use super::service::Manager;
+use super::store::{self, Machine, Start, Store, check, worker};
 use super::udp::Socket;
 use super::work;
-use super::{Error, Signals, Sources, entropy, ports, serve};
+use super::{Error, Signals, Sources, binding, entropy, ports, scheduling, serve};
 use crate::config::token::Token;
-use crate::config::{Address, Config, node_params};
+use crate::config::{Address, Config, Host, node_params};
 use crate::election::VoterSet;
 use crate::election::record::Restored;
 use crate::election::roster::{self, Roster};
@@ -76,7 +81,7 @@ pub fn run(plan: Plan) -> Result<Option<u8>, Error> {
 }
 
 /// Turns a panic into an error: nothing of the node goes on after it.
-fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|panic| Err(Error::Invariant(words_of(panic.as_ref()))))
 }
@@ -90,13 +95,13 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let Plan { config, me, said, data_dir, promise_file, token, mut warnings, log, .. } = plan;
     let (command, mut guardian) = (plan.command, plan.guardian);
     let guardian_pid = guardian.is_some().then(std::os::unix::process::parent_id);
-    let (address, warning) = own::find(&config, me, said);
+    let binding = binding::wait(&config, me).map_err(Error::Lack)?;
+    let (address, warning) = own::find(&config, me, said, binding.gossip);
     warnings.extend(warning);
     let host = config.hosts.get(&me);
-    let udp_ip = ports::address_to_bind(address.ip(), host.and_then(|host| host.bind));
-    let http_bind = host.map_or(config.http.bind, |host| host.http_bind);
+    let udp_ip = ports::address_to_bind(address.ip(), binding.gossip);
     let http_port = host.map_or(address.port(), |host| host.http_port);
-    let tcp_ip = ports::address_to_bind(address.ip(), http_bind);
+    let tcp_ip = ports::address_to_bind(address.ip(), binding.http);
     let gossip = ports::bind_udp(udp_ip, address.port())?;
     if let Some(link) = &mut guardian {
         link.tell(&Note::Bound { ip: udp_ip, port: address.port() });
@@ -123,6 +128,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let clock = SystemClock;
     let started_unix = clock.unix().as_secs();
     let begin = Start {
+        node: me,
         machine: Machine::this(),
         now: clock.now(),
         unix_seconds: started_unix,
@@ -135,13 +141,20 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let mut params = node_params(&config, me, boot, started_unix, address, seed);
     let work = work::Plan { hooks: config.hooks.clone(), command };
     params.election.work_grace = work.grace();
+    let limits = http_limits(scheduling::open_files()).with_work(work.grace());
     let work = if work.is_empty() { None } else { Some(work) };
     let work = work.map(|plan| work::employ(me, &data_dir, plan)).transpose();
+    // What the work starts runs as it would without a node; all threads from here on are the node's own.
+    for refusal in scheduling::ask(config.scheduling) {
+        warn!(warning = refusal, "configuration");
+        warnings.push(refusal);
+    }
     let work_shown = Arc::default();
     let (work, worked) = work.map_err(Error::Descriptor)?.unzip();
     if restored.may_release && restored.record.is_some_and(|it| it.voted_for == Some(me)) {
         restored.may_release = end_remnants(&data_dir);
     }
+    let lease = params.election.lease;
     let now = clock.now();
     let mut node = Node::new(params, restored, now);
     node.remember_unclean_starts(now, &unclean_starts);
@@ -156,9 +169,17 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
     let metrics = Arc::new(metrics);
     let status = Arc::new(ArcSwap::from_pointee(node.status(now)));
     let (answers, stored) = mpsc::channel(worker::QUEUE);
+    let (asking, checked) = if config.voters.contains(&me) {
+        let (to_loop, checked) = mpsc::channel(1);
+        let asking = check::spawn(store.check(), to_loop).map_err(Error::Descriptor)?;
+        (Some(asking), Some(checked))
+    } else {
+        (None, None)
+    };
     let storage = worker::spawn(store, answers).map_err(Error::Descriptor)?;
     let (to_node, commands) = mpsc::channel(COMMAND_QUEUE);
     let names = named_peers(&config, me);
+    let voters = voters_at(&config, me);
     let tag = cluster_tag(&config.cluster);
     let config = Arc::new(config);
     let keys = Arc::new(ArcSwap::from_pointee(reload::describe(sealed.as_ref())));
@@ -177,6 +198,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         warnings,
         keys,
         token,
+        source: None,
     };
     let shared = Shared {
         status: Arc::clone(&status),
@@ -196,7 +218,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         (Signals::listen().map_err(Error::Descriptor)?, hang_up)
     };
     let (events, tap) = http::feed();
-    let server = http::spawn(vec![listener], shared, tap, Limits::default());
+    let server = http::spawn(vec![listener], shared, tap, limits);
     let server = server.map_err(Error::Descriptor)?;
 
     let done = runtime.block_on(async {
@@ -204,7 +226,7 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         let (found, resolved) = mpsc::channel(NAME_QUEUE);
         let reach = Arc::clone(&socket);
         let speaks_to = move |address| reach.speaks_to(address);
-        let names = peers::spawn(names, SystemResolver, speaks_to, &found);
+        let names = peers::spawn(names, SystemResolver::default(), speaks_to, &found);
         let speaker = Speaker { id: me, boot, cluster_tag: tag };
         let outside = Outside { status, metrics, storage, names, events, work: work_shown };
         let mut engine = Engine::new(node, Arc::clone(&socket), clock, speaker, outside);
@@ -218,9 +240,24 @@ fn start(plan: Plan) -> Result<Option<u8>, Error> {
         if let Some(work) = work {
             engine.employ(work);
         }
+        if let Some(asking) = asking {
+            engine.check_store(asking, lease);
+        }
         let guardian = hearing;
-        let sources = Sources { stored, commands, resolved, rings, signals, guardian, worked };
-        serve(engine, socket, clock, sources).await
+        let manager = Manager::of_process();
+        let sources = Sources {
+            stored,
+            checked,
+            commands,
+            resolved,
+            rings,
+            signals,
+            guardian,
+            worked,
+            manager,
+        };
+        let intake = Intake::new(socket, voters, speaker);
+        serve(engine, intake, clock, sources).await
     });
     // A look-up that hangs must not keep the process.
     runtime.shutdown_background();
@@ -279,6 +316,22 @@ fn named_peers(config: &Config, me: NodeId) -> Vec<Named> {
         Address::Name(name) => Some(Named { peer: *id, name: name.clone(), port: host.port }),
     });
     named.collect()
+}
+
+/// The limits of HTTP where so many files may be open: a quarter is left to everything else.
+pub(super) fn http_limits(open_files: u64) -> Limits {
+    let room = usize::try_from(open_files / 4 * 3).unwrap_or(http::CONNECTIONS);
+    Limits { connections: http::CONNECTIONS.min(room), ..Limits::default() }
+}
+
+/// Where the other voters are, as far as the file alone tells.
+fn voters_at(config: &Config, me: NodeId) -> BTreeMap<NodeId, Vec<SocketAddr>> {
+    let others = config.voters.iter().filter(|id| **id != me);
+    let at = |id: &NodeId| match config.hosts.get(id) {
+        Some(Host { address: Address::Ip(ip), port, .. }) => vec![SocketAddr::new(*ip, *port)],
+        Some(_) | None => Vec::new(),
+    };
+    others.map(|id| (*id, at(id))).collect()
 }
 
 #[cfg(test)]

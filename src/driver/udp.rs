@@ -9,6 +9,7 @@
 //! 3. A datagram longer than [`MAX_DATAGRAM`] is seen to be longer, not cut to fit.
 
 use core::net::{IpAddr, SocketAddr};
+use core::task::{Context, Poll};
 use ringrift_wire::MAX_DATAGRAM;
 use rustix::io::Errno;
 use std::io;
@@ -100,8 +101,22 @@ impl Socket {
     /// # Errors
     /// See [`classify`].
     pub fn receive(&self, buffer: &mut Buffer) -> io::Result<(usize, SocketAddr)> {
-        let (len, from) = self.incoming.try_recv_from(buffer)?;
-        Ok((len, SocketAddr::new(from.ip().to_canonical(), from.port())))
+        receive(&self.incoming, buffer)
+    }
+
+    /// Polls [`Socket::readable`].
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.incoming.poll_recv_ready(context)
+    }
+
+    /// The socket itself, for its options.
+    pub(super) const fn outgoing(&self) -> &net::UdpSocket {
+        &self.outgoing
+    }
+
+    /// The address as this socket takes it.
+    pub(super) fn as_sent(&self, to: SocketAddr) -> SocketAddr {
+        as_sent(self.is_v6, to)
     }
 
     /// Sends one datagram or loses it.
@@ -111,6 +126,15 @@ impl Socket {
     pub fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
         self.outgoing.send_to(datagram, as_sent(self.is_v6, to)).map(|_| ())
     }
+}
+
+/// The next datagram of any socket, as [`Socket::receive`] gives it.
+pub(super) fn receive(
+    socket: &tokio::net::UdpSocket,
+    buffer: &mut Buffer,
+) -> io::Result<(usize, SocketAddr)> {
+    let (len, from) = socket.try_recv_from(buffer)?;
+    Ok((len, SocketAddr::new(from.ip().to_canonical(), from.port())))
 }
 
 /// The address as a socket of one family, or of both, takes it.

@@ -183,11 +183,13 @@ pub enum LossCause {
     WorkFailed,
     /// The work that a leader does had to be ended because the lease ran thin.
     LeaseThin,
+    /// The vote store of the leader failed or does not answer, and another voter was ready.
+    StoreFailed,
 }
 
 impl LossCause {
     /// Every cause, for labels.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LeaseExpired,
         Self::Stopped,
         Self::Triggered,
@@ -197,6 +199,7 @@ impl LossCause {
         Self::TakenOver,
         Self::WorkFailed,
         Self::LeaseThin,
+        Self::StoreFailed,
     ];
 
     /// The word for logs, labels and JSON.
@@ -212,6 +215,7 @@ impl LossCause {
             Self::TakenOver => "takeover",
             Self::WorkFailed => "work_failed",
             Self::LeaseThin => "lease_thin",
+            Self::StoreFailed => "store_failed",
         }
     }
 }

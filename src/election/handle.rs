@@ -131,7 +131,7 @@ impl Machine {
         if core.genesis().is_some() {
             return Opinion::No(Refusal::Empty);
         }
-        if !core.store_works() {
+        if !self.store_works() {
             return Opinion::No(Refusal::Store);
         }
         let heard = self.follow.leader(now).is_some_and(|known| known.id != from);

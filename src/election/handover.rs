@@ -124,7 +124,8 @@ const fn ends_anyway(cause: LossCause) -> bool {
         LossCause::SteppedDown
         | LossCause::Transferred
         | LossCause::Drained
-        | LossCause::TakenOver => false,
+        | LossCause::TakenOver
+        | LossCause::StoreFailed => false,
     }
 }
 
@@ -134,7 +135,8 @@ const fn blocks(cause: LossCause) -> bool {
         LossCause::SteppedDown
         | LossCause::Transferred
         | LossCause::WorkFailed
-        | LossCause::LeaseThin => true,
+        | LossCause::LeaseThin
+        | LossCause::StoreFailed => true,
         LossCause::Triggered
         | LossCause::Stopped
         | LossCause::Drained
@@ -470,13 +472,16 @@ impl Machine {
         }
     }
 
-    /// A leader that is drained, or no longer the best voter, looks for a successor.
+    /// A leader that is drained, cannot write its votes, or is no longer the best voter, looks for a
+    /// successor.
     fn move_on(&mut self, now: Instant) {
         if !self.leads(now) || self.stopping || self.draining.is_some() || now < self.next_move {
             return;
         }
         if self.own_priority(now).drained {
             self.hand_over(now, LossCause::Drained, None, None);
+        } else if self.store_moves_lead(now) {
+            self.hand_over(now, LossCause::StoreFailed, None, None);
         } else if let Some(better) = self.due_takeover(now) {
             self.hand_over(now, LossCause::TakenOver, Some(better), None);
         }

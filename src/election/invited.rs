@@ -55,7 +55,7 @@ impl Machine {
             Some(Unready::Drained)
         } else if self.stopping {
             Some(Unready::Stopping)
-        } else if core.genesis().is_some() || !core.store_works() {
+        } else if core.genesis().is_some() || !self.store_works() {
             Some(Unready::Store)
         } else if core.abstains_until(now).is_some() {
             Some(Unready::Abstaining)
@@ -160,13 +160,16 @@ impl Machine {
         if invited.asked.get(&from) != Some(&reply.number) {
             return false;
         }
+        if reply.set != self.setup.set.tag() {
+            return true;
+        }
         invited.highest_term = invited.highest_term.max(reply.term);
         // Whoever hears the leader will be free when it has released; one that is better votes too.
         let willing = matches!(
             reply.opinion,
             Opinion::Yes { .. } | Opinion::Better(_) | Opinion::No(Refusal::LeaderAlive { .. })
         );
-        if willing && reply.set == self.setup.set.tag() {
+        if willing {
             invited.willing.insert(from);
         }
         self.get_ready(now);

@@ -31,6 +31,7 @@ pub mod quorum;
 pub mod record;
 pub mod roster;
 mod said;
+mod store_health;
 mod takeover;
 mod timers;
 mod trigger;
@@ -214,6 +215,10 @@ pub struct Machine {
     next_inquiry: Instant,
     inquiry_gap: Duration,
     next_store_retry: Instant,
+    /// What the last check of the vote store found wrong.
+    store_problem: Option<String>,
+    /// Since when the store has not worked.
+    store_failed_at: Option<Instant>,
     stopping: bool,
     number: u64,
     announced: Option<NodeId>,
@@ -268,6 +273,8 @@ impl Machine {
             next_inquiry: now,
             inquiry_gap: Duration::ZERO,
             next_store_retry: now,
+            store_problem: None,
+            store_failed_at: None,
             stopping: false,
             // No report to a question of an earlier process may seem to answer one of this.
             number: setup.boot.nonce,
@@ -292,11 +299,10 @@ impl Machine {
 
     /// A write has ended.
     pub fn persisted(&mut self, now: Instant, number: u64, done: bool) {
+        let worked = self.store_works();
         let Some(core) = &mut self.core else { return };
-        if core.persisted(number, done) {
-            let works = core.store_works();
-            self.notify(Event::StoreHealth { works });
-        }
+        core.persisted(number, done);
+        self.tell_store_health(now, worked);
         if !done {
             self.next_store_retry = now + STORE_RETRY.min(self.setup.params.heartbeat_interval);
         }

@@ -94,7 +94,7 @@ impl Machine {
         let Some(core) = &self.core else { return false };
         core.genesis().is_none()
             && core.has_evidence()
-            && core.store_works()
+            && self.store_works()
             && !self.stopping
             && core.abstains_until(now).is_none()
             && !self.own_priority(now).drained

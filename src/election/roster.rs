@@ -57,7 +57,9 @@ impl Roster {
     }
 }
 
-fn hash(id: NodeId) -> u64 {
+/// The hash that stands for a name in stores.
+#[must_use]
+pub fn hash(id: NodeId) -> u64 {
     fnv1a(id.as_bytes().iter().copied())
 }
 

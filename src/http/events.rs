@@ -30,7 +30,7 @@ use super::answer::{Answer, Present, name, seconds};
 use super::feed::{Gauge, Happened, Tap};
 use super::members;
 use super::ring::{self, Gone, Ring};
-use super::server::{Payload, Server};
+use super::server::{Client, Payload, Server};
 use super::{Limits, Shared};
 use crate::telemetry::events;
 
@@ -94,7 +94,7 @@ impl Hub {
         }
     }
 
-    /// Only tasks of the HTTP thread take it, and none keeps it while it waits.
+    /// Only tasks of the HTTP threads take it, and none keeps it while it waits.
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,7 +166,7 @@ impl Server {
     pub(super) fn follow(
         self: Arc<Self>,
         last: Option<&[u8]>,
-        progress: Arc<watch::Sender<()>>,
+        client: &Arc<Client>,
     ) -> Result<Stream, Answer> {
         let Ok(permit) = Arc::clone(&self.hub().places).try_acquire_owned() else {
             self.metrics().event_reader_refused();
@@ -183,7 +183,7 @@ impl Server {
         };
         let (pieces, stream) = mpsc::channel(1);
         let seat = Seat::taken(&self, permit);
-        tokio::spawn(self.tell(start, pieces, progress, seat));
+        tokio::spawn(self.tell(start, pieces, Arc::clone(client), seat));
         Ok(Stream(stream))
     }
 
@@ -192,7 +192,7 @@ impl Server {
         self: Arc<Self>,
         start: Place,
         pieces: mpsc::Sender<Bytes>,
-        progress: Arc<watch::Sender<()>>,
+        client: Arc<Client>,
         _seat: Seat,
     ) {
         let mut newest = self.hub().newest.subscribe();
@@ -202,7 +202,7 @@ impl Server {
         }
         // The connection has room again, or is gone.
         while let Ok(room) = pieces.reserve().await {
-            progress.send_replace(());
+            client.goes_on();
             let piece = loop {
                 newest.borrow_and_update();
                 if let Some(piece) = self.piece(&mut place) {

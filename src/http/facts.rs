@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Work;
+use super::{Source, Work};
 use crate::config::token::Token;
 use crate::config::{Address, Config};
 
@@ -34,6 +34,8 @@ pub struct Facts {
     pub keys: Arc<ArcSwap<Keys>>,
     /// What a POST must show; `None` admits the processes of this machine.
     pub token: Option<Token>,
+    /// The nodes that this one follows over HTTP, replaced by the driver; `None` on a node that takes part in gossip.
+    pub source: Option<Arc<ArcSwap<Source>>>,
 }
 
 /// The keys of sealed gossip in use; none when it is not sealed.
@@ -54,6 +56,14 @@ impl Keys {
 }
 
 impl Facts {
+    /// Whether what is known of a member can come from itself.
+    pub(super) fn hears(&self, id: NodeId) -> bool {
+        let heard = |source: &Arc<ArcSwap<Source>>| {
+            source.load().heard.as_ref().is_some_and(|heard| heard.node == id)
+        };
+        self.source.as_ref().is_none_or(heard)
+    }
+
     /// The configured address or name of a host.
     pub(super) fn host(&self, id: NodeId) -> Option<String> {
         self.config.hosts.get(&id).map(|host| match &host.address {

@@ -35,6 +35,7 @@ pub(super) fn facts_of(status: &Status) -> Facts {
         warnings: vec!["gossip is not sealed".to_owned()],
         keys: Arc::default(),
         token: None,
+        source: None,
     }
 }
 

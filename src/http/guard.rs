@@ -45,18 +45,53 @@ pub(super) struct Ends {
     pub(super) local: SocketAddr,
 }
 
+/// Whether a POST by the page that a request asks for would be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Orders {
+    /// It would.
+    Open,
+    /// With the token.
+    WithToken,
+    /// Not from there.
+    Never,
+}
+
+impl Orders {
+    /// The word for the page.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::WithToken => "token",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// How orders would be taken of a page that is answered to this request: by the rules of [`admit`],
+/// but for `Origin` and `Sec-Fetch-Site`, which say here where the person came from and not who orders.
+pub(super) fn orders(parts: &Parts, ends: Ends, facts: &Facts) -> Orders {
+    let is_local = ends.peer.ip().to_canonical().is_loopback();
+    if !names_us(parts, ends, facts) || (is_local && is_proxied(&parts.headers)) {
+        Orders::Never
+    } else if facts.token.is_some() {
+        Orders::WithToken
+    } else if is_local {
+        Orders::Open
+    } else {
+        Orders::Never
+    }
+}
+
 /// Admits a POST, or says why not.
 ///
 /// # Errors
 /// The answer: 403 or 401.
 pub(super) fn admit(parts: &Parts, ends: Ends, facts: &Facts) -> Result<(), Answer> {
     let headers = &parts.headers;
-    let hosts = headers.get_all(header::HOST).iter().map(authority);
-    let target = parts.uri.authority().cloned().map(Some);
-    let hosts: Vec<Option<Authority>> = hosts.chain(target).collect();
-    if !hosts.iter().all(|host| host.as_ref().is_some_and(|host| is_own(host, ends.local, facts))) {
+    if !names_us(parts, ends, facts) {
         return Err(forbidden("the Host header does not name this node"));
     }
+    let hosts = hosts(parts);
     let host = hosts.first().and_then(Option::as_ref);
     if !headers.get_all(header::ORIGIN).iter().all(|origin| is_same(origin, host)) {
         return Err(forbidden("the request comes from a page of another origin"));
@@ -74,6 +109,18 @@ pub(super) fn admit(parts: &Parts, ends: Ends, facts: &Facts) -> Result<(), Answ
         return Err(forbidden("the request comes through a proxy"));
     }
     Ok(())
+}
+
+/// Everything that a request names as its host; `None` for what is no name.
+fn hosts(parts: &Parts) -> Vec<Option<Authority>> {
+    let hosts = parts.headers.get_all(header::HOST).iter().map(authority);
+    hosts.chain(parts.uri.authority().cloned().map(Some)).collect()
+}
+
+/// Whether the host that a request names is this node, however often it names one.
+fn names_us(parts: &Parts, ends: Ends, facts: &Facts) -> bool {
+    let is_own = |host: &Authority| is_own(host, ends.local, facts);
+    hosts(parts).iter().all(|host| host.as_ref().is_some_and(is_own))
 }
 
 /// Whether the token is shown, in one of its two headers.
@@ -129,7 +176,8 @@ fn is_same(origin: &HeaderValue, host: Option<&Authority>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::fixtures::{facts, post};
+    use crate::http::fixtures::{facts, head, post};
+    use hyper::Method;
 
     const LOOPBACK: &str = "127.0.0.1:4000";
 
@@ -244,6 +292,48 @@ mod tests {
         {
             assert_eq!(verdict(LOOPBACK, &[host, ("sec-fetch-site", site)]), expected, "{site}");
         }
+    }
+
+    /// The page has its buttons exactly where its own POST would be admitted.
+    #[test]
+    fn the_page_is_told_what_a_post_of_its_own_would_be_told() {
+        let token = Facts { token: Token::new("t0ken"), ..facts() };
+        let proxied = ("x-forwarded-for", "10.0.0.1");
+        for facts in [&facts(), &token] {
+            for peer in [LOOPBACK, "100.64.0.2:1", "[::ffff:127.0.0.1]:1"] {
+                for host in ["localhost:8770", "100.64.0.7:8770", "evil.example", "hetzner-cpu1"] {
+                    for more in [None, Some(proxied)] {
+                        let ends = Ends {
+                            peer: peer.parse().unwrap(),
+                            local: "100.64.0.7:8770".parse().unwrap(),
+                        };
+                        let asked: Vec<_> = core::iter::once(("host", host)).chain(more).collect();
+                        let orders = orders(&head(Method::GET, "/", &asked), ends, facts);
+                        let origin = format!("http://{host}");
+                        let mut sent = asked.clone();
+                        sent.extend([
+                            ("origin", origin.as_str()),
+                            ("sec-fetch-site", "same-origin"),
+                        ]);
+                        let admitted = |headers: &[(&str, &str)]| {
+                            admit(&post("/election/drain", headers), ends, facts).is_ok()
+                        };
+                        let bare = admitted(&sent);
+                        sent.push(("authorization", "Bearer t0ken"));
+                        let expected = match (bare, admitted(&sent)) {
+                            (true, _) => Orders::Open,
+                            (false, true) => Orders::WithToken,
+                            (false, false) => Orders::Never,
+                        };
+                        assert_eq!(orders, expected, "{peer} {asked:?}");
+                    }
+                }
+            }
+        }
+        // Whoever follows a link from elsewhere sees the same page.
+        let ends = Ends { peer: LOOPBACK.parse().unwrap(), local: LOOPBACK.parse().unwrap() };
+        let link = [("host", "localhost"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(orders(&head(Method::GET, "/", &link), ends, &facts()), Orders::Open);
     }
 
     #[test]

@@ -246,7 +246,9 @@ fn reach(present: &Present<'_>, voter: &VoterStatus) -> &'static str {
     let silence = present.facts.config.election.peer_timeout;
     match present.view.status.member(voter.id) {
         Some(member) if member.health.is_reachable() => match member.last_heard {
-            Some(heard) if present.ago(heard) <= silence => "direct",
+            Some(heard) if present.facts.hears(voter.id) && present.ago(heard) <= silence => {
+                "direct"
+            }
             _ => "indirect",
         },
         _ => "unreachable",

@@ -2,6 +2,7 @@
 //!
 //! | route | answer |
 //! |---|---|
+//! | `GET /` | the cluster on one page for people |
 //! | `GET /health` | 200 as soon as the process listens |
 //! | `GET /ready` | 200 once a leader is known, else 503 with the reason |
 //! | `GET /status` | everything; `?alive_only=false` lists the unreachable peers too |
@@ -24,15 +25,17 @@
 //! what is done is decided by the node, to which commands go through a bounded queue.
 //!
 //! Invariants:
-//! 1. The server runs on its own thread with its own runtime and shares nothing with the protocol
+//! 1. The server runs on its own two threads, one of them for short pages, and shares nothing with the protocol
 //!    loop that could make it wait: a snapshot is loaded, a command is tried, numbers are atomics.
 //! 2. Whatever is said about leading is computed at the moment of the answer.
-//! 3. Connections, heads, bodies and the time of each have a limit in [`Limits`].
+//! 3. Connections, heads, bodies and the time of each have a limit in [`Limits`], and whoever keeps all
+//!    connections busy with nothing gives way to those who ask something.
 //! 4. A reader of `/events` that does not read is cut off and costs a bounded amount of memory; the
 //!    protocol loop neither waits for it nor knows of it.
 //! 5. A POST caused by a page of another origin never reaches the node.
 
 mod answer;
+mod door;
 mod election;
 mod events;
 mod facts;
@@ -42,10 +45,13 @@ mod fixtures;
 mod guard;
 mod machine;
 mod members;
+mod page;
 mod probes;
 mod ring;
 mod route;
 mod server;
+mod slots;
+mod source;
 mod status;
 mod verbs;
 mod work;
@@ -64,10 +70,14 @@ pub use facts::{Facts, Keys};
 pub use feed::{Feed, Tap, feed};
 pub use route::routes;
 pub use server::{Handle, spawn};
+pub use source::{Heard, Source};
 pub use work::Work;
 
 /// The largest body that a request may have, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// The most connections at once, unless told otherwise.
+pub const CONNECTIONS: usize = 2_048;
 
 /// A command for the node and where its answer is awaited.
 pub type Request = (Command, oneshot::Sender<Reply>);
@@ -97,7 +107,8 @@ pub struct Shared {
 /// What a client may use up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, 512 by default; one more is told 503 and closed.
+    /// Connections at once, [`CONNECTIONS`] by default. One more takes the place of one that waits for its next
+    /// request; when all are being answered it is told 503 and closed.
     pub connections: usize,
     /// From the opening of a connection or the last answer to the next complete head, 10 s.
     pub head: Duration,
@@ -115,10 +126,19 @@ pub struct Limits {
     pub keep_alive: Duration,
 }
 
+impl Limits {
+    /// Likewise where a command may have to wait for the leader's work to end, which takes up to `grace`.
+    #[must_use]
+    pub const fn with_work(self, grace: Duration) -> Self {
+        let command = self.command.saturating_add(grace);
+        Self { command, exchange: self.exchange.saturating_add(grace), ..self }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 512,
+            connections: CONNECTIONS,
             head: Duration::from_secs(10),
             body: Duration::from_secs(10),
             command: Duration::from_secs(10),

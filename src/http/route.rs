@@ -6,9 +6,9 @@ use hyper::{Method, StatusCode};
 
 use super::answer::{Answer, Present};
 use super::facts::Facts;
-use super::guard::{self, Ends};
+use super::guard::{self, Ends, Orders};
 use super::verbs::Verb;
-use super::{election, members, probes, status};
+use super::{election, members, page, probes, status};
 use crate::telemetry::{Metrics, metrics};
 
 /// What a request that may be answered asks for.
@@ -25,6 +25,7 @@ pub(super) enum Wish {
 /// What can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
+    Home { orders: Orders },
     Health,
     Ready,
     Status { alive_only: bool },
@@ -32,6 +33,21 @@ pub(super) enum Page {
     Leader,
     Members,
     Metrics,
+}
+
+impl Page {
+    /// Whether it grows with the cluster. The others, which probes ask for all the time, never wait for one that
+    /// does.
+    pub(super) const fn is_long(self) -> bool {
+        match self {
+            Self::Health | Self::Ready | Self::Leader => false,
+            Self::Home { .. }
+            | Self::Status { .. }
+            | Self::Election
+            | Self::Members
+            | Self::Metrics => true,
+        }
+    }
 }
 
 /// What can be done.
@@ -45,8 +61,9 @@ pub(super) enum Deed {
     ReloadKeys,
 }
 
-/// Every path and what it stands for; `/status` as it is without a query.
-const ROUTES: [(&str, Wish); 16] = [
+/// Every path and what it stands for; `/status` as it is without a query, `/` for a stranger.
+const ROUTES: [(&str, Wish); 17] = [
+    ("/", Wish::Tell(Page::Home { orders: Orders::Never })),
     ("/health", Wish::Tell(Page::Health)),
     ("/ready", Wish::Tell(Page::Ready)),
     ("/status", Wish::Tell(Page::Status { alive_only: true })),
@@ -73,6 +90,19 @@ pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
+/// Whether what a connection begins with asks for a short page, as far as these bytes tell.
+pub(super) fn begins_short(first: &[u8]) -> bool {
+    let asked = first.strip_prefix(b"GET ").or_else(|| first.strip_prefix(b"HEAD "));
+    let Some(path) = asked.and_then(|rest| {
+        let end = rest.iter().position(|byte| matches!(byte, b' ' | b'?'))?;
+        rest.get(..end)
+    }) else {
+        return false;
+    };
+    let known = ROUTES.iter().find(|(known, _)| known.as_bytes() == path);
+    matches!(known, Some((_, Wish::Tell(page))) if !page.is_long())
+}
+
 /// What a request asks for, judged by its head alone.
 ///
 /// # Errors
@@ -90,6 +120,10 @@ pub(super) fn wish(parts: &Parts, ends: Ends, facts: &Facts) -> Result<Wish, Ans
             if let Wish::Tell(Page::Status { .. }) = wish {
                 let alive_only = alive_only(parts.uri.query().unwrap_or_default())?;
                 return Ok(Wish::Tell(Page::Status { alive_only }));
+            }
+            if let Wish::Tell(Page::Home { .. }) = wish {
+                let orders = guard::orders(parts, ends, facts);
+                return Ok(Wish::Tell(Page::Home { orders }));
             }
         }
         Wish::Act(_) => {
@@ -123,8 +157,9 @@ fn alive_only(query: &str) -> Result<bool, Answer> {
 }
 
 /// The page, true at the present moment.
-pub(super) fn tell(page: Page, present: &Present<'_>, numbers: &Metrics) -> Answer {
-    match page {
+pub(super) fn tell(wanted: Page, present: &Present<'_>, numbers: &Metrics) -> Answer {
+    match wanted {
+        Page::Home { orders } => page::answer(present, orders),
         Page::Health => probes::health(present),
         Page::Ready => probes::ready(present),
         Page::Status { alive_only } => status::answer(present, alive_only),

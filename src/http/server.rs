@@ -1,9 +1,8 @@
-//! Connections: accepting, limits, bodies, and the thread that it all runs on.
+//! Connections: limits, bodies, and the threads that it all runs on.
 
 use core::convert::Infallible;
 use core::net::SocketAddr;
 use core::pin::pin;
-use core::time::Duration;
 use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::HeaderValue;
@@ -11,21 +10,23 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::io::Write;
 use std::sync::Arc;
 use std::{io, net, thread};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{Answer, Present};
+use super::door::Lane;
 use super::events::{Hub, Stream};
 use super::feed::Tap;
 use super::guard::Ends;
 use super::machine::Machine;
 use super::route::{self, Deed, Wish};
+use super::slots::{Slot, Slots};
 use super::{Limits, MAX_BODY, Shared, election, verbs};
 use crate::node::{Command, Reply};
 use crate::telemetry::{Metrics, View};
@@ -36,30 +37,33 @@ const MAX_HEAD: usize = 16 * 1024;
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
-/// How long nothing is accepted after accepting failed, for want of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
 /// What the kernel keeps of an answer that a client does not take, in bytes; Linux takes it twice.
 const SEND_BUFFER: usize = 64 * 1024;
-
-/// What a connection beyond the limit is told.
-fn too_many() -> String {
-    let body =
-        Answer::error(StatusCode::SERVICE_UNAVAILABLE, "BUSY", "too many connections are open")
-            .body;
-    format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
-}
 
 /// A running server; it stops when this is dropped.
 #[derive(Debug)]
 pub struct Handle {
     addresses: Vec<SocketAddr>,
+    threads: Vec<Worker>,
+}
+
+/// A thread with a runtime, until this is dropped.
+#[derive(Debug)]
+struct Worker {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Worker {
+    fn start(name: &str, runtime: Runtime) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Ends when the worker drops its half.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
 }
 
 impl Handle {
@@ -71,7 +75,14 @@ impl Handle {
 }
 
 impl Drop for Handle {
-    /// Ends the thread; answers not yet delivered are cut off.
+    /// Ends the threads; answers not yet delivered are cut off.
+    fn drop(&mut self) {
+        self.threads.clear();
+    }
+}
+
+impl Drop for Worker {
+    /// Ends the thread; what it had not finished is cut off.
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -81,37 +92,36 @@ impl Drop for Handle {
     }
 }
 
-/// Serves the listeners on a thread of its own; `tap` is where the events come from.
+/// Serves the listeners on threads of its own; `tap` is where the events come from.
 ///
 /// # Errors
-/// The runtime or the thread cannot be started, or a listener is unusable.
+/// A runtime or a thread cannot be started, or a listener is unusable.
 pub fn spawn(
     listeners: Vec<net::TcpListener>,
     shared: Shared,
     tap: Tap,
     limits: Limits,
 ) -> io::Result<Handle> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = || Builder::new_current_thread().enable_all().global_queue_interval(1).build();
+    // What the loop has told is heard before anything that arrived after it.
+    let (door, pages) = (runtime()?, runtime()?);
     let addresses = listeners.iter().map(net::TcpListener::local_addr).collect::<Result<_, _>>()?;
     let machine = Machine::watch(shared.facts.data_dir.clone())?;
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let slots = Arc::new(Slots::new(limits.connections));
     let hub = Arc::new(Hub::new(&shared, &tap, limits));
     let server = Arc::new(Server { shared, limits, machine, slots, hub });
-    let context = runtime.enter();
-    runtime.spawn(Arc::clone(&server).gather(tap));
+    pages.spawn(Arc::clone(&server).gather(tap));
+    let context = door.enter();
     for listener in listeners {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        runtime.spawn(accept(listener, Arc::clone(&server)));
+        let lane = Lane { server: Arc::clone(&server), pages: pages.handle().clone() };
+        door.spawn(lane.accept(listener));
     }
     drop(context);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let thread = thread::Builder::new().name("http".to_owned()).spawn(move || {
-        // Ends when the handle drops its half.
-        let _ = runtime.block_on(stopped);
-        runtime.shutdown_background();
-    })?;
-    Ok(Handle { addresses, stop: Some(stop), thread: Some(thread) })
+    // The door ends first.
+    let threads = vec![Worker::start("http-door", door)?, Worker::start("http", pages)?];
+    Ok(Handle { addresses, threads })
 }
 
 #[derive(Debug)]
@@ -119,43 +129,18 @@ pub(super) struct Server {
     shared: Shared,
     limits: Limits,
     machine: Machine,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     hub: Arc<Hub>,
 }
 
-async fn accept(listener: TcpListener, server: Arc<Server>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => match Arc::clone(&server.slots).try_acquire_owned() {
-                Ok(slot) => {
-                    let server = Arc::clone(&server);
-                    tokio::spawn(async move {
-                        serve(stream, peer, server).await;
-                        drop(slot);
-                    });
-                }
-                Err(_) => {
-                    server.shared.metrics.connection_refused();
-                    refuse(stream);
-                }
-            },
-            Err(error) => {
-                debug!(%error, "connection not accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Tells a connection beyond the limit so, without waiting, and closes it.
-fn refuse(stream: TcpStream) {
-    if let Ok(mut stream) = stream.into_std() {
-        // Whether it is heard does not matter.
-        let _ = stream.write(too_many().as_bytes());
-    }
-}
-
-async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
+/// Answers one connection until it ends; `at_door` says on which thread.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    slot: Slot,
+    server: Arc<Server>,
+    at_door: bool,
+) {
     let Ok(local) = stream.local_addr() else { return };
     // Without it answers only wait a little.
     let _ = stream.set_nodelay(true);
@@ -164,11 +149,11 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
     let limits = server.limits;
     let ends = Ends { peer, local };
     let (progress, mut progresses) = watch::channel(());
-    let progress = Arc::new(progress);
+    let client = Arc::new(Client { ends, slot, progress, at_door });
     let service = service_fn(move |request| {
-        progress.send_replace(());
-        let (server, progress) = (Arc::clone(&server), Arc::clone(&progress));
-        async move { Ok::<_, Infallible>(server.answer(request, ends, progress).await) }
+        client.progress.send_replace(());
+        let (server, client) = (Arc::clone(&server), Arc::clone(&client));
+        async move { Ok::<_, Infallible>(server.answer(request, client).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -197,10 +182,31 @@ async fn serve(stream: TcpStream, peer: SocketAddr, server: Arc<Server>) {
     }
 }
 
+/// One connection, as its requests see it.
+#[derive(Debug)]
+pub(super) struct Client {
+    ends: Ends,
+    slot: Slot,
+    progress: watch::Sender<()>,
+    at_door: bool,
+}
+
+impl Client {
+    /// It takes what it is told.
+    pub(super) fn goes_on(&self) {
+        self.progress.send_replace(());
+    }
+}
+
 impl Server {
     /// What the readers of `/events` share.
     pub(super) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// Its slots.
+    pub(super) fn slots(&self) -> &Arc<Slots> {
+        &self.slots
     }
 
     pub(super) fn metrics(&self) -> &Metrics {
@@ -214,31 +220,44 @@ impl Server {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        ends: Ends,
-        progress: Arc<watch::Sender<()>>,
+        client: Arc<Client>,
     ) -> Response<Payload> {
+        client.slot.is_answered();
         // Requests that wait on one connection take turns with those of the others.
         yield_now().await;
         let (parts, body) = request.into_parts();
-        let answer = match route::wish(&parts, ends, &self.shared.facts) {
-            Ok(Wish::Follow) if parts.method == Method::HEAD => return Stream::empty().into(),
+        let answer = match route::wish(&parts, client.ends, &self.shared.facts) {
+            Ok(Wish::Follow) if parts.method == Method::HEAD => {
+                client.slot.waits();
+                return Stream::empty().into();
+            }
             Ok(Wish::Follow) => {
                 let last = parts.headers.get("last-event-id");
-                match Arc::clone(&self).follow(last.map(HeaderValue::as_bytes), progress) {
+                match Arc::clone(&self).follow(last.map(HeaderValue::as_bytes), &client) {
                     Ok(stream) => return stream.into(),
                     Err(answer) => answer,
                 }
             }
             Ok(Wish::Tell(page)) => {
-                self.at_present(|present| route::tell(page, present, &self.shared.metrics))
+                let answer =
+                    self.at_present(|present| route::tell(page, present, &self.shared.metrics));
+                // The door is for what is short: who wants more comes in by another connection.
+                let stays = !page.is_long() || !client.at_door || self.slots.are_few();
+                if stays { answer } else { answer.closing() }
             }
-            Ok(Wish::Act(deed)) => match self.read(body).await {
-                Ok(body) => self.act(deed, &body).await,
-                Err(answer) => answer,
-            },
+            Ok(Wish::Act(deed)) => {
+                client.slot.waits();
+                let body = self.read(body).await;
+                client.slot.is_answered();
+                match body {
+                    Ok(body) => self.act(deed, &body).await,
+                    Err(answer) => answer,
+                }
+            }
             Err(answer) => answer,
         };
-        answer.into()
+        client.slot.waits();
+        if self.slots.is_scarce() { answer.closing().into() } else { answer.into() }
     }
 
     /// Answers from the snapshot and the moment of now.

@@ -33,6 +33,7 @@ fn leadership(present: &Present<'_>) -> Value {
         "term": view.status.term,
         "lease_ttl": seconds(view.lease_left),
         "no_leader_reason": present.no_leader_reason(),
+        "leader_last_seen_seconds": view.leader_silence().map(seconds),
         "alive_peers": view.peers.reachable(),
         "total_peers": view.peers.total(),
         "suspect_peers": view.peers.suspect,
@@ -109,7 +110,10 @@ fn process(present: &Present<'_>) -> Value {
             "partition_status": view.partition().as_str(),
             "health_ratio": view.health_ratio(),
         },
+        "vote_store": { "works": status.store_works, "problem": status.store_problem },
         "gossip": facts.keys.load().to_value(),
+        "follows_over": if facts.source.is_some() { "http" } else { "gossip" },
+        "source": facts.source.as_ref().map(|source| source.load().to_value(present)),
         "warnings": facts.warnings,
     })
 }

@@ -90,6 +90,11 @@ pub enum Command {
         /// Why.
         cause: LossCause,
     },
+    /// A check of the vote store has ended, or does not end in time.
+    StoreChecked {
+        /// What is wrong, in words an operator can act on; `None` where nothing is.
+        problem: Option<String>,
+    },
     /// A peer's name resolved.
     Resolved {
         /// Which peer.

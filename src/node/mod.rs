@@ -207,6 +207,7 @@ impl Node {
             Command::Resume => self.machine.resume(now, number),
             Command::WorkEnded { term } => self.machine.work_ended(now, term),
             Command::GiveUp { cause } => self.machine.give_up(now, cause),
+            Command::StoreChecked { problem } => self.machine.store_checked(now, problem),
             Command::Resolved { peer, addresses } => {
                 self.membership.resolved(now, peer, &addresses);
             }

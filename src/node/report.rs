@@ -54,7 +54,8 @@ impl Node {
                 .and_then(|core| core.promise(now))
                 .map(|promise| PromiseStatus { to: promise.to, until: promise.until }),
             abstains_until: core.and_then(|core| core.abstains_until(now)),
-            store_works: core.is_none_or(|core| core.store_works()),
+            store_works: machine.store_works(),
+            store_problem: machine.store_problem().map(str::to_owned),
             drained: core.is_some_and(|core| core.record().drained),
             blocked_until: Some(machine.blocked_until()).filter(|until| now < *until),
             takeover: machine.takeover(now),
@@ -161,8 +162,9 @@ impl Node {
                  promises that it may have forgotten, and then for the answers of {quorum} voters"
             );
         }
-        if !core.store_works() {
-            return "the vote store of this voter cannot be written; see its log".to_owned();
+        if !self.machine.store_works() {
+            let why = self.machine.store_problem().unwrap_or("see its log");
+            return format!("the vote store of this voter cannot be written: {why}");
         }
         if let Some(until) = core.abstains_until(now) {
             let left = seconds(until);

@@ -237,6 +237,8 @@ pub struct Status {
     pub abstains_until: Option<Instant>,
     /// Whether the vote store works.
     pub store_works: bool,
+    /// What the last check of it found wrong, in words an operator can act on.
+    pub store_problem: Option<String>,
     /// Whether the voter refuses to lead until resumed.
     pub drained: bool,
     /// Until when the voter ranks last because it gave the lead up on request.

@@ -60,7 +60,8 @@ impl Status {
             return format!("{} votes only: its host is configured with `priority: never`", me.id);
         }
         if !self.store_works {
-            return format!("the vote store of {} cannot be written; see its log", me.id);
+            let why = self.store_problem.as_deref().unwrap_or("see its log");
+            return format!("the vote store of {} cannot be written: {why}", me.id);
         }
         if let Some(until) = self.abstains_until.filter(|until| now < *until) {
             return format!(

@@ -51,6 +51,7 @@ pub(crate) fn config() -> Config {
         http_port: 8770,
         bind: None,
         http_bind: None,
+        bind_wait: Duration::ZERO,
         priority: HostPriority::Order(order),
         gpu: name.contains("100").then(|| "A100 40GB".to_owned()),
         tailscale_ip: Some(address(name).ip().to_string()),
@@ -90,6 +91,7 @@ pub(crate) fn config() -> Config {
         hosts: names.zip(1..).map(|(name, order)| (id(name), host(name, order))).collect(),
         data_dir: None,
         hooks,
+        scheduling: config::Scheduling::default(),
     }
 }
 
@@ -155,6 +157,7 @@ fn status(node: &str) -> Status {
         promise: None,
         abstains_until: None,
         store_works: true,
+        store_problem: None,
         drained: false,
         trigger_blocked_until: None,
         blocked_until: None,

@@ -155,7 +155,10 @@ fn log_election(event: &election::Event, node: &str) {
         }
         Event::TermRaised { term } => info!(node, term, "term raised"),
         Event::LeadershipLost { term, cause } => match cause {
-            LossCause::LeaseExpired | LossCause::WorkFailed | LossCause::LeaseThin => {
+            LossCause::LeaseExpired
+            | LossCause::WorkFailed
+            | LossCause::LeaseThin
+            | LossCause::StoreFailed => {
                 warn!(node, term, cause = cause.as_str(), "leadership lost");
             }
             LossCause::Stopped

@@ -302,6 +302,63 @@ fn ports_and_binds_are_in_range_and_nearest_first() {
 }
 
 #[test]
+fn only_what_comes_later_is_waited_for() {
+    let wait = |text: &str| {
+        let config = good(&format!("voters: [a]\nhosts:\n  a: {{{text}}}\n")).config;
+        host(&config, "a").bind_wait.as_secs()
+    };
+    assert_eq!(wait("address: 10.0.0.1"), 0);
+    assert_eq!(wait("bind: 10.0.0.1"), 0);
+    assert_eq!(wait("bind: 10.0.0.1, bind_wait: 2m"), 120);
+    assert_eq!(wait("bind: tailscale"), 60);
+    assert_eq!(wait("bind: 0.0.0.0, http: {bind: tailscale}"), 60);
+    assert_eq!(wait("bind: tailscale, bind_wait: 0"), 0);
+    let with = |text: &str| format!("voters: [a]\nhosts:\n  a: {{{text}}}\n");
+    breaks(&with("bind_wait: 60"), &["hosts.a.bind_wait", "nothing is named to wait for"]);
+    breaks(&with("bind: tailscale, bind_wait: 2h"), &["hosts.a.bind_wait", "out of range"]);
+    let everywhere = "voters: [a]\nhttp: {bind: tailscale}\nhosts:\n  a: {port: 9}\n";
+    assert_eq!(host(&good(everywhere).config, "a").bind_wait.as_secs(), 60);
+}
+
+#[test]
+fn http_binds_apart_from_gossip() {
+    let bound = |http: &str, of_host: &str| {
+        let text = format!("voters: [a]\nhttp: {{{http}}}\nhosts:\n  a: {{{of_host}}}\n");
+        let config = good(&text).config;
+        let host = host(&config, "a");
+        [host.bind, host.http_bind].map(|ip| ip.map_or(String::from("-"), |ip| ip.to_string()))
+    };
+    assert_eq!(bound("", ""), ["-", "-"]);
+    assert_eq!(bound("bind: loopback", ""), ["-", "127.0.0.1"]);
+    assert_eq!(bound("bind: all", "bind: 10.0.0.1"), ["10.0.0.1", "::"]);
+    assert_eq!(bound("", "bind: 10.0.0.1"), ["10.0.0.1", "10.0.0.1"]);
+    assert_eq!(bound("bind: loopback", "http: {bind: 10.0.0.2}"), ["-", "10.0.0.2"]);
+    let with = |http: &str| format!("voters: [a]\nhttp: {{{http}}}\n");
+    for bad in ["bind: everywhere", "bind: lo", "bind: 224.0.0.1", "bind: localhost"] {
+        breaks(&with(bad), &["http.bind", "no address that a socket can bind"]);
+    }
+    breaks(&with("bind: 4"), &["http.bind", "a number where a text belongs"]);
+    breaks(&with("binds: all"), &["http.binds", "did you mean `bind`?"]);
+    // For gossip there is nothing to choose.
+    breaks("voters: [a]\nhosts: {a: {bind: loopback}}\n", &["hosts.a.bind"]);
+}
+
+#[test]
+fn what_is_asked_of_the_system_only_helps() {
+    let asked =
+        |text: &str| good(&format!("voters: [a]\nscheduling: {{{text}}}\n")).config.scheduling;
+    assert_eq!((asked("").nice, asked("").lock_memory), (None, false));
+    assert_eq!(
+        (asked("nice: -20").nice, asked("lock_memory: true").lock_memory),
+        (Some(-20), true)
+    );
+    let with = |text: &str| format!("voters: [a]\nscheduling: {{{text}}}\n");
+    breaks(&with("nice: 1"), &["scheduling.nice", "from -20 to 0"]);
+    breaks(&with("lock_memory: 1"), &["scheduling.lock_memory", "true or false"]);
+    breaks(&with("nise: -1"), &["scheduling.nise", "did you mean `nice`?"]);
+}
+
+#[test]
 fn two_hosts_share_no_address_with_port() {
     let with = |a: &str, b: &str| format!("voters: [a]\nhosts:\n  a: {{{a}}}\n  b: {{{b}}}\n");
     let one = "address: 10.0.0.1";

@@ -3,8 +3,9 @@
 use super::{
     PRIORITY_ORDER, RUNBOOK, VOTER_LIST, address, election_order, good, host, id, names, shipped,
 };
+use core::net::IpAddr;
 use core::time::Duration;
-use ringrift_p2p::config::{self, Address, Layout};
+use ringrift_p2p::config::{self, Address, Bind, Layout};
 use ringrift_wire::Boot;
 use std::path::Path;
 
@@ -71,6 +72,9 @@ fn every_key_of_ours_stands_in_the_shipped_file() {
         "http",
         "port",
         "bind",
+        "scheduling",
+        "nice",
+        "lock_memory",
         "data_dir",
         "hosts",
         "priority",
@@ -98,6 +102,8 @@ fn every_key_of_ours_stands_in_the_shipped_file() {
     assert_eq!(all.membership.max_members, defaults.membership.max_members);
     assert_eq!(all.membership.probe_timeout, Some(Duration::from_millis(200)));
     assert_eq!(all.http.port, Some(8770));
+    assert_eq!(all.http.bind, Some(Bind::Ip(IpAddr::from([127, 0, 0, 1]))));
+    assert_eq!((all.scheduling.nice, all.scheduling.lock_memory), (Some(-20), true));
     assert_eq!(all.data_dir.as_deref(), Some(Path::new("/var/lib/ringrift-p2p")));
 }
 
@@ -148,11 +154,14 @@ election: {heartbeat_interval: 250ms, lease: 1.5s, clock_drift: 0.3%, takeover_e
 membership: {probe_interval: 200ms, probe_timeout: 90ms, open: true, max_members: 77}
 http: {port: 8080, bind: 10.0.0.3}
 data_dir: /srv/state
+scheduling: {nice: -5, lock_memory: true}
 hosts:
   a: {address: 'fd7a::1', tailscale_ip: 100.64.0.1, port: 9, bind: '::', http: {port: 10}, gpu: '4090'}
   b: {priority: never, http: {bind: 10.0.0.4}}
   c: {priority: 3, http: {bind: 10.0.0.3}}
-  obs-1: {address: obs.example}
+  obs-1: {address: obs.example, bind: tailscale}
+  obs-2: {address: 10.0.0.9, bind: 10.0.0.9, bind_wait: 90}
+  obs-3: {http: {bind: tailscale}, bind_wait: 0}
 ";
     for config in [good(rich).config, good(RUNBOOK).config, shipped().config] {
         let yaml = config.to_yaml().unwrap();

@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::ALL;
 use crate::support::cluster::{Cluster, Timing, on_loopback};
 use crate::support::journal::Journal;
+use crate::support::process::program;
 use crate::support::{NAMES, wait_for, within};
 
 /// Short, with room for a hook.
@@ -13,7 +14,12 @@ const TIMING: Timing = Timing { heartbeat_ms: 200, lease_ms: 1_500 };
 
 /// Five voters with hooks, none started.
 fn with_hooks(hooks: &[(&str, &str)], more: &str) -> Option<(Cluster, Journal)> {
-    let cluster = on_loopback(TIMING)?;
+    with_hooks_at(TIMING, hooks, more)
+}
+
+/// Likewise with other timings.
+fn with_hooks_at(timing: Timing, hooks: &[(&str, &str)], more: &str) -> Option<(Cluster, Journal)> {
+    let cluster = on_loopback(timing)?;
     let journal = Journal::of(&cluster);
     journal.hook(&cluster, hooks, more);
     Some((cluster, journal))
@@ -183,6 +189,28 @@ fn a_step_down_waits_for_the_lose_hook() {
         wait_for("the next gain", || (journal.count("end", "gain") == done + 1).then_some(()));
         assert_eq!(journal.count("end", "lose"), done, "it was waited for");
     }
+    journal.judge();
+    watch.judge(false);
+}
+
+#[test]
+fn a_step_down_is_answered_however_long_the_work_may_take_to_end() {
+    let timing = Timing { heartbeat_ms: 2_000, lease_ms: 60_000 };
+    let hooks = [("on_gain", ":"), ("on_lose", "sleep 11")];
+    let more = "  grace: 15s\n";
+    let Some((mut cluster, journal)) = with_hooks_at(timing, &hooks, more) else { return };
+    let watch = cluster.watch();
+    start_all(&mut cluster, &journal);
+    cluster.wait_settled();
+    let (leader, _) = cluster.wait_agreed(&ALL);
+    wait_for("the gain", || (journal.count("end", "gain") == 1).then_some(()));
+    let url = format!("http://{}", cluster.http(leader));
+    let mut command = program(cluster.net(leader));
+    let ran = command.args(["step-down", "--url", &url]).output().expect("the program runs");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(said.contains(" leads in term "), "{said}");
+    assert_eq!(journal.count("end", "lose"), 1, "it was waited for");
     journal.judge();
     watch.judge(false);
 }

@@ -12,4 +12,5 @@ mod real;
 #[expect(dead_code, reason = "tests/daemon and tests/netns use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod tailscale;
 mod twins;

@@ -8,6 +8,7 @@
 
 mod gray;
 mod network;
+mod preflight;
 mod relay;
 mod soak;
 #[expect(dead_code, reason = "tests/daemon uses the rest")]

@@ -88,6 +88,7 @@ impl World {
             Command::Resume => Verb::Resume,
             Command::WorkEnded { .. }
             | Command::GiveUp { .. }
+            | Command::StoreChecked { .. }
             | Command::Resolved { .. }
             | Command::Stop => return,
         };
@@ -159,6 +160,7 @@ impl World {
             LossCause::WorkFailed => (has(Kind::Operator), Some(Path::WorkFailed)),
             LossCause::TakenOver => (self.options.takeover.is_some(), Some(Path::TakenOver)),
             LossCause::LeaseThin => (self.options.work_grace > 0, None),
+            LossCause::StoreFailed => (has(Kind::Disk), None),
         };
         if !asked && !scripted && !self.options.kinds.is_empty() {
             let what = format!("host {host} leads no longer: {cause:?}, and nobody wanted that");

@@ -169,6 +169,7 @@ const fn ended(cause: LossCause) -> &'static str {
         LossCause::TakenOver => "a better voter takes over",
         LossCause::WorkFailed => "the work of the leader failed here",
         LossCause::LeaseThin => "its lease ran thin",
+        LossCause::StoreFailed => "its disk fails",
     }
 }
 

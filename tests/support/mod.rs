@@ -7,6 +7,7 @@
 //! It waits for conditions, never for a length of time: a slow machine makes a test slow, not wrong.
 
 pub mod cluster;
+pub mod flood;
 pub mod http;
 pub mod journal;
 pub mod net;

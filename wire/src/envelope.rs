@@ -13,8 +13,8 @@ pub(crate) const HEADER_LEN: usize = 22;
 /// The first two bytes of every datagram.
 const MAGIC: [u8; 2] = *b"RR";
 
-/// The version of the format.
-const VERSION: u8 = 1;
+/// The version of the format: the one that is written, and the only one that is read.
+pub const VERSION: u8 = 1;
 
 /// The flag of a sealed datagram; no other flag is in use.
 const SEALED: u8 = 0b0000_0001;

@@ -95,7 +95,7 @@ mod seal;
 mod update;
 
 pub use codec::{decode, encode};
-pub use envelope::{Envelope, cluster_tag};
+pub use envelope::{Envelope, VERSION, cluster_tag};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use id::{Boot, NodeId, NodeIdError};
 pub use kind::Kind;
@@ -105,7 +105,7 @@ pub use message::{
     Pull, Ready, Record, Refusal, RelayedAck, Release, Report, StepDown, Unready, Verdict,
     VoterSetTag,
 };
-pub use seal::{BadKey, Key, KeyId, Opened, SEAL_LEN, is_sealed, open, seal};
+pub use seal::{BadKey, Key, KeyId, Opened, SEAL_LEN, claimed, is_sealed, open, seal};
 pub use update::{MAX_UPDATES, MemberState, Update, Updates};
 
 /// The largest datagram that a node sends or accepts, in bytes, header included.

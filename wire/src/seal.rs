@@ -115,6 +115,17 @@ pub fn is_sealed(datagram: &[u8]) -> bool {
     datagram.get(3) == Some(&Seal::Sealed.flags())
 }
 
+/// The nonce and the counter that a sealed datagram says it has; `None` of one that is too short to be sealed.
+///
+/// Nothing of it is proven before the datagram is opened. It serves to refuse what came before without the
+/// work of opening it.
+#[must_use]
+pub fn claimed(datagram: &[u8]) -> Option<(u64, u64)> {
+    let is_whole = is_sealed(datagram) && datagram.len() >= BODY + TAG_LEN;
+    let number = |at| u64::from_le_bytes(array_at(datagram, at));
+    is_whole.then(|| (number(HEADER_LEN - 8), number(HEADER_LEN)))
+}
+
 /// Seals the datagram of `length` bytes at the front of `buffer`, as [`crate::encode`] left it, and gives
 /// its new length in bytes.
 ///

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::super::get::{Base, get_within};
 use super::log_name;
 use crate::config::{Address, Config};
+use crate::driver::service::VARIABLES;
 
 /// How long a voter may take to say how it is.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,7 +37,11 @@ impl Program {
     fn start(&self, id: NodeId) -> io::Result<Child> {
         let mut options = OpenOptions::new();
         let log = options.append(true).create(true).open(self.folder.join(log_name(id)))?;
-        Command::new(&self.executable)
+        let mut command = Command::new(&self.executable);
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
+        command
             .arg("run")
             .arg("--config")
             .arg(&self.config)

@@ -4,6 +4,7 @@ use super::*;
 use crate::driver::clock::tests::SteppedClock;
 use crate::election::Event as Elect;
 use crate::election::record::Promise;
+use crate::node::Deadline;
 use crate::node::Write;
 use crate::telemetry::fixtures;
 use ringrift_wire::{Coordinator, DecodeError, Kind, Ping, Refusal, Release, VoterSetTag, decode};
@@ -12,13 +13,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-const CLUSTER: u32 = 7;
+pub(super) const CLUSTER: u32 = 7;
 
 /// Gives, for each input, the outputs that stand next in the script.
-struct Scripted {
+pub(super) struct Scripted {
     script: VecDeque<Vec<Output>>,
     outputs: VecDeque<Output>,
-    inputs: Vec<Input>,
+    pub(super) inputs: Vec<Input>,
     deadline: Option<Instant>,
     status: Status,
     /// The status after the next input.
@@ -53,12 +54,29 @@ impl Machine for Scripted {
 }
 
 /// Remembers what was sent, and whether the outside saw a leader at that moment.
-struct Wire {
+pub(super) struct Wire {
     status: Arc<ArcSwap<Status>>,
     sent: RefCell<Vec<(SocketAddr, Envelope, bool)>>,
     fails: RefCell<Option<i32>>,
     /// Whether what is sent must be sealed.
     sealed: Cell<bool>,
+}
+
+impl Wire {
+    /// Nothing was sent yet.
+    pub(super) fn of(status: &Arc<ArcSwap<Status>>) -> Self {
+        Self {
+            status: Arc::clone(status),
+            sent: RefCell::default(),
+            fails: RefCell::default(),
+            sealed: Cell::default(),
+        }
+    }
+
+    /// What was sent since, and to whom.
+    pub(super) fn take(&self) -> Vec<(SocketAddr, Envelope)> {
+        self.sent.take().into_iter().map(|(to, envelope, _)| (to, envelope)).collect()
+    }
 }
 
 impl Outgoing for Rc<Wire> {
@@ -78,25 +96,19 @@ impl Outgoing for Rc<Wire> {
     }
 }
 
-struct Bench {
-    engine: Engine<Scripted, Rc<Wire>, Arc<SteppedClock>>,
-    clock: Arc<SteppedClock>,
+pub(super) struct Bench {
+    pub(super) engine: Engine<Scripted, Rc<Wire>, Arc<SteppedClock>>,
+    pub(super) clock: Arc<SteppedClock>,
     wire: Rc<Wire>,
     disk: Receiver<worker::Request>,
 }
 
 /// A follower, whose storage queue has this much room.
-fn bench(room: usize) -> Bench {
+pub(super) fn bench(room: usize) -> Bench {
     let clock = Arc::new(SteppedClock::default());
     clock.advance(fixtures::NOW.since(Instant::ZERO));
     let status = Arc::new(ArcSwap::from_pointee(fixtures::follower()));
-    let sent = RefCell::default();
-    let wire = Rc::new(Wire {
-        status: Arc::clone(&status),
-        sent,
-        fails: RefCell::default(),
-        sealed: Cell::default(),
-    });
+    let wire = Rc::new(Wire::of(&status));
     let (storage, disk) = sync_channel(room);
     let id = fixtures::follower().node;
     let config = fixtures::config();
@@ -178,6 +190,9 @@ impl<C: Clock> Clock for Arc<C> {
     }
     fn unix(&self) -> Duration {
         (**self).unix()
+    }
+    fn asleep(&self) -> Duration {
+        (**self).asleep()
     }
 }
 
@@ -427,13 +442,13 @@ fn a_lost_datagram_ends_nothing_and_a_broken_socket_does() {
 #[test]
 fn what_is_no_datagram_of_this_cluster_is_not_fed() {
     let mut bench = bench(1);
-    assert_eq!(bench.engine.decode(&mut b"noise".to_vec(), peer()), None);
+    assert_eq!(bench.engine.decode(&mut b"noise".to_vec(), peer()).ok(), None);
     let mut buffer = [0; MAX_DATAGRAM];
     let (_, envelope) = received(ping(1));
     let length = encode(&envelope, CLUSTER + 1, &mut buffer).unwrap();
-    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()), None);
+    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()).ok(), None);
     let length = encode(&envelope, CLUSTER, &mut buffer).unwrap();
-    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()), Some(envelope));
+    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()).ok(), Some(envelope));
 }
 
 #[test]
@@ -445,9 +460,9 @@ fn with_a_key_only_what_is_sealed_leaves_and_is_fed() {
     let mut buffer = [0; MAX_DATAGRAM];
     let (_, envelope) = received(ping(1));
     let length = encode(&envelope, CLUSTER, &mut buffer).unwrap();
-    assert_eq!(bench.engine.decode(&mut { buffer }[..length], peer()), None);
+    assert_eq!(bench.engine.decode(&mut { buffer }[..length], peer()).ok(), None);
     let length = bench.engine.sealing().close(&mut buffer, length).unwrap();
-    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()), Some(envelope));
+    assert_eq!(bench.engine.decode(&mut buffer[..length], peer()).ok(), Some(envelope));
     bench.wire.sealed.set(true);
     bench.script([Output::Send { to: peer(), message: ping(3) }]);
     bench.datagram(ping(2));

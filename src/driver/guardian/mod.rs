@@ -14,6 +14,7 @@
 //! 3. The guardian never starts the node again, and passes on how it ended.
 //! 4. A node that does not end its work in time is killed, and so is its work, before the lease ends.
 //! 5. If the guardian dies first, the node hands over and ends.
+//! 6. SIGABRT, by which a service manager ends what does not feed its watchdog, kills the node and not the guardian.
 
 mod ending;
 mod link;

@@ -16,6 +16,7 @@ use super::ending::{self, Left};
 use super::note::{Job, Lines, Told};
 use super::release;
 use crate::driver::clock::{Clock as _, SystemClock, Timer, sleep_for};
+use crate::driver::service;
 use crate::time::Instant;
 
 /// How long a guardian that wakes too late gives its node to see for itself that time has passed:
@@ -88,8 +89,13 @@ pub fn watch(program: PathBuf, arguments: Vec<OsString>) -> io::Result<Died> {
 fn start(program: PathBuf, arguments: Vec<OsString>) -> io::Result<(Pid, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    let child = Command::new(program).args(arguments).stdin(OwnedFd::from(theirs)).spawn()?;
-    Ok((Pid::from_child(&child), ours))
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(OwnedFd::from(theirs));
+    if std::env::var("WATCHDOG_PID").is_ok_and(|pid| pid == std::process::id().to_string()) {
+        // The watchdog of the service manager is fed by the node.
+        command.env_remove("WATCHDOG_PID");
+    }
+    Ok((Pid::from_child(&command.spawn()?), ours))
 }
 
 struct Signals {
@@ -97,6 +103,7 @@ struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
+    abort: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -106,6 +113,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            abort: signal(SignalKind::from_raw(Signal::ABORT.as_raw()))?,
         })
     }
 }
@@ -144,6 +152,7 @@ impl Ward {
                 _ = signals.terminate.recv() => self.pass_on(Signal::TERM),
                 _ = signals.interrupt.recv() => self.pass_on(Signal::INT),
                 _ = signals.hang_up.recv() => self.pass_on(Signal::HUP),
+                _ = signals.abort.recv() => self.give_up(),
                 ready = self.line.readable(), if line_open => {
                     line_open = ready.is_ok() && self.listen();
                 }
@@ -186,6 +195,14 @@ impl Ward {
         working.act_at = Instant::NEVER;
     }
 
+    /// The service manager has not heard of a turn of the node's loop for too long (SIGABRT). The guardian itself is
+    /// well, and has to outlive the node (invariant 6).
+    fn give_up(&self) {
+        error!("told that the node hangs: it is killed");
+        // It is not collected yet, so the id is its own.
+        let _ = kill_process(self.node, Signal::KILL);
+    }
+
     /// A signal may have reached the node already; it takes a second one for the first.
     fn pass_on(&self, signal: Signal) {
         let _ = kill_process(self.node, signal);
@@ -221,6 +238,9 @@ async fn run_until(job: &Job, end_at: Instant) {
     }
     let mut command = Command::new(program);
     command.args(arguments).envs(job.environment.iter().map(|(key, value)| (key, value)));
+    for name in service::VARIABLES {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).process_group(0);
     let job = match command.spawn() {
         Ok(child) => Pid::from_child(&child),

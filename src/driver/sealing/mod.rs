@@ -14,7 +14,9 @@ pub mod reload;
 pub mod replay;
 pub mod ring;
 
-use ringrift_wire::{DecodeError, EncodeError, Envelope, KeyId, MAX_DATAGRAM, decode, open, seal};
+use ringrift_wire::{
+    DecodeError, EncodeError, Envelope, KeyId, MAX_DATAGRAM, claimed, decode, open, seal,
+};
 use std::sync::Arc;
 
 pub use crate::config::Unsealed;
@@ -93,6 +95,10 @@ impl Sealing {
     /// One class for each way to be wrong.
     pub fn read(&mut self, datagram: &mut [u8], cluster_tag: u32) -> Result<Envelope, DecodeError> {
         let Some((ring, unsealed)) = &self.with else { return decode(datagram, cluster_tag) };
+        // What came before is not worth opening. A forgery that says so is refused all the same.
+        if claimed(datagram).is_some_and(|(nonce, counter)| self.windows.had(nonce, counter)) {
+            return Err(DecodeError::Replayed);
+        }
         match open(ring.keys(), cluster_tag, datagram) {
             Ok(opened) => {
                 if !self.windows.takes(opened.nonce, opened.counter) {
@@ -212,6 +218,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_came_before_is_refused_without_being_opened() {
+        let (mut a, mut b) = (node(&[1], Unsealed::Refuse), node(&[1], Unsealed::Refuse));
+        let mut datagram = sent_by(&mut a);
+        assert!(read_by(&mut b, &datagram).is_ok());
+        // The seal is broken, and is not looked at.
+        *datagram.last_mut().unwrap() ^= 1;
+        assert_eq!(read_by(&mut b, &datagram), Err(DecodeError::Replayed));
+        let mut fresh = sent_by(&mut a);
+        *fresh.last_mut().unwrap() ^= 1;
+        assert_eq!(read_by(&mut b, &fresh), Err(DecodeError::Checksum));
     }
 
     #[test]

@@ -51,6 +51,12 @@ impl Windows {
         taken
     }
 
+    /// Whether this counter of the process with this nonce would be refused; nothing is remembered.
+    #[must_use]
+    pub fn had(&self, nonce: u64, counter: u64) -> bool {
+        self.of.get(&nonce).is_some_and(|window| window.had(counter))
+    }
+
     /// How many processes are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -79,6 +85,14 @@ impl Windows {
 }
 
 impl Window {
+    fn had(&self, counter: u64) -> bool {
+        let (word, bit) = place(counter);
+        match self.highest.checked_sub(counter) {
+            Some(behind) => behind >= WINDOW || self.came[word] & bit != 0,
+            None => false,
+        }
+    }
+
     fn takes(&mut self, counter: u64) -> bool {
         if counter > self.highest {
             let steps = (counter - self.highest).min(WINDOW);
@@ -167,6 +181,7 @@ mod tests {
             for counter in counters {
                 highest = highest.max(counter);
                 let expected = highest - counter < WINDOW && seen.insert(counter);
+                prop_assert_eq!(windows.had(9, counter), !expected);
                 prop_assert_eq!(windows.takes(9, counter), expected);
             }
         }

@@ -7,6 +7,7 @@
 //! - `lock`: held with flock for the life of the process; its content is the holder's process id, and
 //!   nothing after a clean end.
 //! - `votes`: two slots, see `slot.rs`.
+//! - `check`: what the check of the disk writes, see `check.rs`; of no other use.
 //! - the same-boot file, in a folder that need not survive a reboot: see `promise.rs`.
 //!
 //! 1. One process at a time: the lock is taken before anything is read.
@@ -16,15 +17,18 @@
 //! 4. Only a store that lies where it was written, on the machine that wrote it, may release a
 //!    promise or believe the same-boot file; a copied one frees nothing, however often it was opened,
 //!    until it holds a vote that was given where it lies.
+//! 5. The store of one node is none of another's: it holds what that one has promised.
+//! 6. A record counts as written only while the file that it went to is the one that the next start will find.
 
+pub mod check;
+mod error;
 mod fields;
 mod promise;
 mod slot;
 pub mod worker;
 
 use core::fmt;
-use ringrift_wire::Boot;
-use std::error::Error;
+use ringrift_wire::{Boot, NodeId};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -32,8 +36,10 @@ use std::path::{Path, PathBuf};
 
 use crate::election::VoterSet;
 use crate::election::record::{Promise, Restored, RestoredPromise, VoteRecord};
-use crate::election::roster::Roster;
+use crate::election::roster::{self, Roster};
 use crate::time::Instant;
+pub use error::StoreError;
+use error::io_error;
 use promise::PromiseFile;
 use slot::{Slot, Slots};
 
@@ -82,6 +88,32 @@ pub struct Place {
     pub inode: u64,
 }
 
+/// Where a store was opened, and which file that was.
+#[derive(Clone, Debug)]
+struct Home {
+    votes: PathBuf,
+    place: Place,
+}
+
+impl Home {
+    /// Whether the next start would find the file that is open here.
+    fn look(&self) -> io::Result<()> {
+        let what = match fs::metadata(&self.votes) {
+            Ok(found) if (found.dev(), found.ino()) == (self.place.device, self.place.inode) => {
+                return Ok(());
+            }
+            Ok(_) => "replaced".to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "removed".to_owned(),
+            Err(error) => return Err(error),
+        };
+        Err(io::Error::other(format!(
+            "{} was {what} while this node runs: put it back as it was, or restart this node, which then \
+             waits like a voter that has lost its store",
+            self.votes.display()
+        )))
+    }
+}
+
 /// Unix seconds of the last starts after an end that was not clean, newest first, 0 for none.
 pub type UncleanStarts = [u64; 8];
 
@@ -104,8 +136,9 @@ pub struct Opened {
 pub struct Store {
     slots: Slots<File>,
     promise: PromiseFile,
-    /// This machine, and where the store lies on it.
-    home: (Machine, Place),
+    machine: Machine,
+    /// Where the store lies on it.
+    home: Home,
     /// The voters of the configuration, and their version.
     voters: Option<(u32, Roster)>,
     /// Held for as long as the store is open.
@@ -122,11 +155,13 @@ impl Store {
     /// Puts the record on stable storage.
     ///
     /// # Errors
-    /// It is not known to be there; the record before it still is.
+    /// It is not known to be there, or not known to be what the next start will find; the record before it
+    /// still is.
     pub fn write_record(&mut self, record: VoteRecord) -> io::Result<()> {
+        self.home.look()?;
         // Kept beside the record of the version that this process has taken part under.
         let voters = self.voters.filter(|(version, _)| *version == record.set_version);
-        let home = self.home;
+        let home = (self.machine, self.home.place);
         let vote = |record: VoteRecord| (record.term, record.voted_for, record.nonce);
         self.slots.write(|next| {
             if next.record.map(vote) != Some(vote(record)) {
@@ -135,6 +170,12 @@ impl Store {
             next.record = Some(record);
             next.roster = voters.map(|(_, roster)| roster).or(next.roster);
         })
+    }
+
+    /// A check of the disk that this store lies on, to be run beside it.
+    #[must_use]
+    pub fn check(&self) -> check::Check {
+        check::Check::of(self.home.clone())
     }
 
     /// The voters of the configuration: those that the records to come are kept with.
@@ -152,98 +193,11 @@ impl Store {
     }
 }
 
-/// Why there is no store to work with.
-#[derive(Debug)]
-pub enum StoreError {
-    /// The folder or a file in it cannot be used.
-    Io {
-        /// What was tried, in words.
-        what: &'static str,
-        /// With which path.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Others than its owner may write into the folder.
-    NotPrivate {
-        /// The folder.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Another process holds the store.
-    Locked {
-        /// The folder.
-        path: PathBuf,
-        /// The process, if it can be known.
-        holder: Option<u32>,
-    },
-    /// The file has content and no valid slot.
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A later version of this program wrote it.
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format version.
-        version: u32,
-    },
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io { what, path, source } => {
-                write!(f, "cannot {what} {}: {source}", path.display())
-            }
-            Self::NotPrivate { path, mode } => write!(
-                f,
-                "others may write into {} (mode {mode:o}): the vote store needs a folder of its own; \
-                 chmod 700 it, or choose another with --data-dir",
-                path.display()
-            ),
-            Self::Locked { path, holder: Some(pid) } => {
-                write!(f, "the vote store in {} is in use by process {pid}", path.display())
-            }
-            Self::Locked { path, holder: None } => {
-                write!(f, "the vote store in {} is in use by another process", path.display())
-            }
-            Self::Damaged { path } => write!(
-                f,
-                "the vote store {} is damaged: neither of its two slots is valid. Check the disk. To \
-                 start as a voter that has lost its store, move the file away: the node then waits \
-                 before it votes",
-                path.display()
-            ),
-            Self::Newer { path, version } => write!(
-                f,
-                "the vote store {} was written by a later version of this program (format \
-                 {version}): start that version",
-                path.display()
-            ),
-        }
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Io { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
-
-fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_path_buf();
-    move |source| StoreError::Io { what, path, source }
-}
-
 /// What the driver knows when it opens a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
+    /// This node.
+    pub node: NodeId,
     /// This machine.
     pub machine: Machine,
     /// The boot clock.
@@ -258,12 +212,16 @@ pub struct Start {
 /// same-boot file is `promise_path`; where its folder cannot be made, a restart abstains.
 ///
 /// # Errors
-/// The store is locked, damaged, newer, or the disk refuses; see [`StoreError`].
+/// The store is locked, damaged, newer, another node's, or the disk refuses; see [`StoreError`].
 pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opened, StoreError> {
     make_private_dir(data_dir)?;
     let (lock, ended_cleanly) = lock(data_dir)?;
     let path = data_dir.join("votes");
     let found = read_slots(&path)?;
+    let owner = roster::hash(start.node);
+    if found.as_ref().is_some_and(|found| ![0, owner].contains(&found.slot.owner)) {
+        return Err(StoreError::OfAnother { path, node: start.node });
+    }
 
     let stored = found.as_ref().map_or(0, |found| found.slot.boot.sequence);
     let boot =
@@ -275,13 +233,13 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
             reopen(found, boot, unclean, promise_path, start).map_err(io_error("write", &path))?
         }
         None => {
-            let slots = create(data_dir, &path, boot, start.machine)?;
+            let slots = create(data_dir, &path, boot, start)?;
             (slots, RestoredPromise::Unknown { last_possible: start.now }, false)
         }
     };
     let newest = slots.newest();
     let restored = Restored { record: newest.record, promise, may_release };
-    let home = (start.machine, place.unwrap_or(newest.place));
+    let home = Home { votes: path, place: place.unwrap_or(newest.place) };
     let (unclean_starts, roster) = (newest.unclean, newest.roster);
     if let Some(dir) = promise_path.parent() {
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(dir);
@@ -290,7 +248,8 @@ pub fn open(data_dir: &Path, promise_path: &Path, start: &Start) -> Result<Opene
     let mut promise_file = PromiseFile::new(promise_path.to_path_buf(), kernel_boot, boot);
     // What a failure leaves behind names the predecessor's nonce, which nobody believes any more.
     let _ = promise_file.write(&promise);
-    let store = Store { slots, promise: promise_file, home, voters: None, _lock: lock };
+    let machine = start.machine;
+    let store = Store { slots, promise: promise_file, machine, home, voters: None, _lock: lock };
     Ok(Opened { store, boot, restored, unclean_starts, roster })
 }
 
@@ -308,6 +267,10 @@ fn read_slots(path: &Path) -> Result<Option<Found>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("open", path)(error)),
     };
+    // Whoever removes the lock file opens no way to the votes.
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        return Err(StoreError::Locked { path: path.to_path_buf(), holder: None });
+    }
     let place = place_of(&file, path)?;
     let mut content = Vec::new();
     Read::by_ref(&mut file)
@@ -348,6 +311,7 @@ fn reopen(
     slots.harden()?;
     slots.write(|next| {
         next.boot = boot;
+        next.owner = roster::hash(start.node);
         // Of another machine remains what was written there, until this one votes itself.
         if may_release || next.record.is_none() {
             next.machine = start.machine;
@@ -366,7 +330,7 @@ fn create(
     data_dir: &Path,
     path: &Path,
     boot: Boot,
-    machine: Machine,
+    start: &Start,
 ) -> Result<Slots<File>, StoreError> {
     let draft = data_dir.join("votes.new");
     let file = OpenOptions::new()
@@ -377,9 +341,13 @@ fn create(
         .mode(0o600)
         .open(&draft)
         .map_err(io_error("create", &draft))?;
+    // Nobody else has it; a file system without locks has none to give.
+    let _ = file.try_lock();
     let place = place_of(&file, &draft)?;
     let unclean = UncleanStarts::default();
-    let slot = Slot { sequence: 1, boot, machine, place, record: None, unclean, roster: None };
+    let (machine, owner) = (start.machine, roster::hash(start.node));
+    let slot =
+        Slot { sequence: 1, boot, machine, place, record: None, owner, unclean, roster: None };
     let mut content = vec![0; slot::FILE];
     content[..slot::SLOT].copy_from_slice(&slot::encode(&slot));
     (&file)
@@ -425,6 +393,11 @@ pub fn mark_clean(data_dir: &Path) {
     let _ = lock.and_then(|lock| lock.set_len(0));
 }
 
+/// Whether the disk has no room, and nothing else is wrong.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The lock, and whether the last holder ended cleanly.
 fn lock(data_dir: &Path) -> Result<(File, bool), StoreError> {
     let path = data_dir.join("lock");
@@ -449,10 +422,16 @@ fn lock(data_dir: &Path) -> Result<(File, bool), StoreError> {
     let holder = file.metadata().map_err(io_error("look at", &path))?.len();
     file.set_permissions(Permissions::from_mode(0o600))
         .and_then(|()| file.set_len(0))
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(io_error("write", &path))?;
+    match writeln!(file, "{}", std::process::id()) {
+        // The votes lie in a file that has its room already: a full disk keeps no voter from starting.
+        Err(error) if is_full(&error) => {}
+        written => written.map_err(io_error("write", &path))?,
+    }
     Ok((file, holder == 0))
 }
 
+#[cfg(test)]
+mod frozen;
 #[cfg(test)]
 mod tests;

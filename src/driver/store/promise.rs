@@ -91,7 +91,7 @@ pub(super) fn read(path: &Path, kernel_boot: Option<u128>, boot: Boot) -> Option
     decode(&bytes, kernel_boot?, boot.nonce)
 }
 
-fn encode(kernel_boot: u128, writer: u64, says: &RestoredPromise) -> [u8; LENGTH] {
+pub(super) fn encode(kernel_boot: u128, writer: u64, says: &RestoredPromise) -> [u8; LENGTH] {
     let mut bytes = [0; LENGTH];
     let mut to = Writer::new(&mut bytes);
     to.bytes(MAGIC);

@@ -17,6 +17,7 @@
 //! | 165..173 | longest lease, nanoseconds |
 //! | 173..181 | `set_version`, `led_version` |
 //! | 181..245 | Unix seconds of the last eight starts after an end that was not clean, newest first, 0 for none |
+//! | 245..253 | the FNV-1a hash of the name of the node whose store this is, 0 where that was not kept |
 //! | 259 | how many voters it last took part with, 0 where that was not kept |
 //! | 260..508 | the FNV-1a hashes of their names, 0 behind the last |
 //! | 508..512 | CRC32 of all before it |
@@ -67,6 +68,8 @@ pub(super) struct Slot {
     pub(super) place: Place,
     /// The record; `None` until the voter has one.
     pub(super) record: Option<VoteRecord>,
+    /// The hash of the name of the node whose store this is; 0 where that was not kept.
+    pub(super) owner: u64,
     /// Unix seconds of starts after an end that was not clean, newest first, 0 for none.
     pub(super) unclean: UncleanStarts,
     /// The voters of the record's `set_version`; `None` where they were not kept.
@@ -76,8 +79,8 @@ pub(super) struct Slot {
 /// Length of the fields of a record in bytes, the flags before them not counted.
 const RECORD: usize = 96;
 
-/// Bytes between the starts and the voters that say nothing yet.
-const RESERVED: usize = 14;
+/// Bytes between the owner and the voters that say nothing yet.
+const RESERVED: usize = 6;
 
 /// The bytes of a slot.
 pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
@@ -107,6 +110,7 @@ pub(super) fn encode(slot: &Slot) -> [u8; SLOT] {
     for start in slot.unclean {
         to.u64(start);
     }
+    to.u64(slot.owner);
     to.bytes(&[0; RESERVED]);
     to.u8(slot.roster.map_or(0, |roster| roster.count()));
     for name in slot.roster.map_or([0; MAX_ROSTER], |roster| *roster.places()) {
@@ -162,6 +166,7 @@ fn fields(from: &mut Reader<'_>) -> Option<Slot> {
     for start in &mut unclean {
         *start = from.u64()?;
     }
+    let owner = from.u64()?;
     from.bytes::<RESERVED>()?;
     let count = from.u8()?;
     let mut names = [0; MAX_ROSTER];
@@ -169,7 +174,7 @@ fn fields(from: &mut Reader<'_>) -> Option<Slot> {
         *name = from.u64()?;
     }
     let roster = Roster::stored(count, names);
-    Some(Slot { sequence, boot, machine, place, record, unclean, roster })
+    Some(Slot { sequence, boot, machine, place, record, owner, unclean, roster })
 }
 
 /// Where slots are written to.
@@ -268,6 +273,7 @@ mod tests {
                 led_version: 2,
                 drained: true,
             }),
+            owner: 0x1122_3344_5566_7788,
             unclean: [9, 8, 7, 6, 5, 4, 3, 2],
             roster: Some(roster()),
         }
@@ -322,19 +328,20 @@ mod tests {
         assert_eq!(bytes[149..157], 1_790_000_006_u64.to_le_bytes());
         assert_eq!(bytes[173..181], [3, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(bytes[181..189], 9_u64.to_le_bytes());
-        assert!(bytes[245..259].iter().all(|&byte| byte == 0));
+        assert_eq!(bytes[245..253], 0x1122_3344_5566_7788_u64.to_le_bytes());
+        assert!(bytes[253..259].iter().all(|&byte| byte == 0));
         assert_eq!(bytes[259], 2);
         assert_eq!(bytes[260..268], roster().places()[0].to_le_bytes());
         assert!(bytes[276..508].iter().all(|&byte| byte == 0));
     }
 
     #[test]
-    fn a_slot_from_before_the_roster_is_read() {
+    fn a_slot_from_before_the_owner_and_the_roster_is_read() {
         let mut bytes = encode(&slot(1));
         bytes[245..508].fill(0);
         let sum = crc32fast::hash(&bytes[..SLOT - 4]);
         bytes[SLOT - 4..].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(decode(&bytes), Ok(Some(Slot { roster: None, ..slot(1) })));
+        assert_eq!(decode(&bytes), Ok(Some(Slot { owner: 0, roster: None, ..slot(1) })));
     }
 
     #[test]

@@ -15,7 +15,8 @@ impl Bench {
     fn new() -> Self {
         let machine = Machine { id: Some(1), kernel_boot: Some(10) };
         let now = Instant::from_nanos(50_000_000_000);
-        let start = Start { machine, now, unix_seconds: 1_000, nonce: 100 };
+        let node = "hetzner-cpu1".parse().unwrap();
+        let start = Start { node, machine, now, unix_seconds: 1_000, nonce: 100 };
         let dir = tempfile::tempdir().unwrap();
         Self { dir, start }
     }
@@ -269,6 +270,77 @@ fn one_process_holds_the_store_and_is_named() {
     assert!(error.to_string().contains(&std::process::id().to_string()));
     drop(held);
     bench.open().unwrap();
+}
+
+#[test]
+fn votes_in_use_are_held_also_when_their_lock_file_is_removed() {
+    let mut bench = Bench::new();
+    let held = bench.open().unwrap();
+    fs::remove_file(bench.data_dir().join("lock")).unwrap();
+    let error = bench.open().unwrap_err();
+    assert!(matches!(&error, StoreError::Locked { holder: None, .. }), "{error}");
+    drop(held);
+    let held = bench.open().unwrap();
+    fs::remove_file(bench.data_dir().join("lock")).unwrap();
+    assert!(matches!(bench.open().unwrap_err(), StoreError::Locked { .. }));
+    drop(held);
+}
+
+#[test]
+fn the_store_of_another_node_is_refused_and_one_without_a_name_is_taken_over() {
+    let mut bench = Bench::used(record(7), None);
+    let before = fs::read(bench.votes()).unwrap();
+    let own = bench.start.node;
+    bench.start.node = "hetzner-cpu2".parse().unwrap();
+    let error = bench.open().unwrap_err();
+    assert!(matches!(error, StoreError::OfAnother { .. }), "{error}");
+    assert!(error.to_string().contains("another node than hetzner-cpu2"), "{error}");
+    assert_eq!(fs::read(bench.votes()).unwrap(), before, "it was left as it is");
+    bench.start.node = own;
+    assert_eq!(bench.open().unwrap().restored.record, Some(record(7)));
+    // From before stores had names.
+    let mut old = fs::read(bench.votes()).unwrap();
+    for at in [0, STRIDE] {
+        old[at + 245..at + 253].fill(0);
+        let sum = crc32fast::hash(&old[at..at + SLOT - 4]);
+        old[at + SLOT - 4..at + SLOT].copy_from_slice(&sum.to_le_bytes());
+    }
+    fs::write(bench.votes(), old).unwrap();
+    assert_eq!(bench.open().unwrap().restored.record, Some(record(7)));
+    bench.start.node = "hetzner-cpu2".parse().unwrap();
+    assert!(matches!(bench.open().unwrap_err(), StoreError::OfAnother { .. }), "it has one now");
+}
+
+#[test]
+fn a_record_is_not_written_to_a_file_that_the_next_start_would_not_find() {
+    let mut bench = Bench::used(record(7), None);
+    let mut store = bench.open().unwrap().store;
+    let aside = bench.dir.path().join("aside");
+    fs::rename(bench.data_dir(), &aside).unwrap();
+    let error = store.write_record(record(8)).unwrap_err();
+    assert!(error.to_string().contains("was removed"), "{error}");
+    fs::create_dir(bench.data_dir()).unwrap();
+    fs::copy(aside.join("votes"), bench.votes()).unwrap();
+    let error = store.write_record(record(8)).unwrap_err();
+    assert!(error.to_string().contains("was replaced"), "{error}");
+    fs::remove_dir_all(bench.data_dir()).unwrap();
+    fs::rename(&aside, bench.data_dir()).unwrap();
+    store.write_record(record(8)).unwrap();
+    drop(store);
+    assert_eq!(bench.open().unwrap().restored.record, Some(record(8)));
+}
+
+#[test]
+fn errors_of_the_disk_say_what_to_do() {
+    use io::ErrorKind;
+    for (kind, advice) in [
+        (ErrorKind::StorageFull, "make room"),
+        (ErrorKind::ReadOnlyFilesystem, "mount it writable"),
+        (ErrorKind::PermissionDenied, "must belong to the user"),
+    ] {
+        let said = io_error("write", Path::new("/x/votes"))(kind.into()).to_string();
+        assert!(said.starts_with("cannot write /x/votes: ") && said.contains(advice), "{said}");
+    }
 }
 
 #[test]

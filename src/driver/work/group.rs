@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::driver::clock::{Clock as _, SystemClock};
 use crate::driver::guardian::Job;
+use crate::driver::service;
 use crate::time::Instant;
 
 /// Between two looks at a group that is ending.
@@ -55,6 +56,9 @@ impl Starter {
             }
             None => Command::new(program),
         };
+        for name in service::VARIABLES {
+            command.env_remove(name);
+        }
         command.args(arguments).envs(job.environment.iter().map(|(key, value)| (key, value)));
         let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
         let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));

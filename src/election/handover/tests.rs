@@ -468,3 +468,89 @@ fn others_leave_the_successor_its_start() {
     assert!(!lab.sent.iter().any(canvassed));
     assert_eq!(lab.leader(), Some(id("e")));
 }
+
+/// A leader writes nothing while it leads, so only a check can find its disk dead.
+#[test]
+fn a_leader_whose_store_fails_a_check_hands_over_and_is_passed_over_until_it_works() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let fail = |lab: &mut Lab, who, problem: Option<&str>| {
+        let problem = problem.map(str::to_owned);
+        lab.with(id(who), |machine, now| machine.store_checked(now, problem));
+    };
+    fail(&mut lab, "b", Some("gone"));
+    fail(&mut lab, "a", Some("gone"));
+    let leaderless = lab.wait_moved("a");
+    assert!(leaderless <= LEADERLESS, "{leaderless:?}");
+    assert_eq!(lab.leader(), Some(id("c")), "b cannot write either");
+    let handed = (LossCause::StoreFailed, Some(id("c")), HandoverOutcome::Handed);
+    assert_eq!(outcomes(&lab), [handed]);
+    let health: Vec<bool> = lab
+        .events
+        .iter()
+        .filter_map(|(_, who, event)| match event {
+            Event::StoreHealth { works } if *who == id("a") => Some(*works),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(health, [false]);
+    assert!(!lab.machines[&id("a")].is_eligible(lab.now));
+    fail(&mut lab, "a", None);
+    lab.run(H * 3);
+    assert!(lab.machines[&id("a")].is_eligible(lab.now));
+    assert_eq!(lab.leader(), Some(id("c")), "its return is no reason to move the lead");
+}
+
+/// What hangs one disk often hangs them all: a renewal needs none.
+#[test]
+fn a_leader_whose_store_fails_leads_on_while_nobody_is_ready_and_then_hands_over() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let term = lab.term();
+    let fail = |lab: &mut Lab, who: &str, problem: Option<&str>| {
+        let problem = problem.map(str::to_owned);
+        lab.with(id(who), |machine, now| machine.store_checked(now, problem));
+    };
+    // They notice one after the other, the leader first.
+    for name in FIVE {
+        fail(&mut lab, name, Some("the one disk of all hangs"));
+        lab.run(H * 2);
+        assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term), "handed to a dead disk");
+    }
+    for _ in 0..60 {
+        lab.run(H);
+        assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term));
+    }
+    // With the leader's own they are a quorum that can vote.
+    fail(&mut lab, "d", None);
+    fail(&mut lab, "e", None);
+    lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("d")));
+}
+
+/// A write that failed stopped the heartbeats at once, and the cluster was without a leader for a lease.
+#[test]
+fn a_leader_whose_write_fails_hands_over_and_loses_no_lease() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.fail_store("a");
+    // Nothing but a write of its record makes it notice.
+    lab.with(id("a"), |machine, now| machine.resume(now, 1));
+    lab.with(id("a"), |machine, now| machine.drain(now, 2));
+    let leaderless = lab.wait_moved("a");
+    assert!(leaderless <= LEADERLESS, "{leaderless:?}");
+    assert_eq!(lab.leader(), Some(id("b")));
+}
+
+/// A renewal writes nothing, so a failed write is no reason for the lease to end.
+#[test]
+fn a_leader_whose_write_failed_renews_its_lease_while_nobody_is_ready() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let term = lab.term();
+    for name in ["b", "c", "d", "e"] {
+        let problem = Some("gone".to_owned());
+        lab.with(id(name), |machine, now| machine.store_checked(now, problem));
+    }
+    lab.fail_store("a");
+    lab.with(id("a"), |machine, now| machine.drain(now, 1));
+    lab.run(LEASE * 3);
+    assert!(!lab.machines[&id("a")].store_works());
+    assert_eq!((lab.leader(), lab.term()), (Some(id("a")), term));
+}

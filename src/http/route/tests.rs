@@ -78,8 +78,8 @@ const REACH: &str = "=self|=direct|=indirect|=unreachable";
 fn status_has_every_field_in_order_and_of_its_type() {
     let whole = format!(
         "node_id str, role {ROLE}, is_leader bool, leader_id str|null, effective_leader_id str|null,
-        term int, lease_ttl float, no_leader_reason str|null, alive_peers int, total_peers int,
-        suspect_peers int, dead_peers int, voters {{}}, voter_node_ids [id], voter_quorum_size int,
+        term int, lease_ttl float, no_leader_reason str|null, leader_last_seen_seconds float|null,
+        alive_peers int, total_peers int, suspect_peers int, dead_peers int, voters {{}}, voter_node_ids [id], voter_quorum_size int,
         voters_alive int, voter_quorum_ok bool, voter_config_version int, voter_config_hash str,
         voter_config_mismatch [id], voter_config_led int|null, voter_health {{}}, leaders_reported [id], leaders_eligible [id],
         leader_consensus {{}}, leadership_consistency {{}}, self {{}}, peers {{}}, all_peers {{}},
@@ -87,7 +87,8 @@ fn status_has_every_field_in_order_and_of_its_type() {
         leader_changes int, version str, pid int, guardian_pid int|null, work {{}}|null,
         uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
-        config_version {{}}, network {{}}, partition {{}}, gossip {{}}, warnings []"
+        config_version {{}}, network {{}}, partition {{}}, vote_store {{}}, gossip {{}},
+        follows_over =gossip|=http, source {{}}|null, warnings []"
     );
     let voter = format!(
         "alive bool, is_self bool, address str, state {STATE}, priority int,
@@ -137,6 +138,7 @@ fn status_has_every_field_in_order_and_of_its_type() {
             assert_schema(&body["network"], "advertise_host str, advertise_port int", "network");
             let partition = "partition_status =none|=minority|=isolated, health_ratio float";
             assert_schema(&body["partition"], partition, "partition");
+            assert_schema(&body["vote_store"], "works bool, problem str|null", "vote_store");
             assert_eq!(body["voter_config_hash"].as_str().map(str::len), Some(16));
             assert_eq!(body["timestamp"], "2025-12-06T05:50:00.25Z");
         }
@@ -422,7 +424,7 @@ fn judge(method: Method, uri: &str) -> Result<Wish, Answer> {
 
 #[test]
 fn an_unknown_path_is_404() {
-    for uri in ["/", "/nope", "/status/", "/Status", "/election", "/leader/x", "//health"] {
+    for uri in ["//", "/nope", "/status/", "/Status", "/election", "/leader/x", "//health"] {
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
             let answer = judge(method, uri).unwrap_err();
             assert_eq!(answer.status, StatusCode::NOT_FOUND, "{uri}");

@@ -9,7 +9,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::fixtures::{self, NOW};
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 /// No test lasts so long: a limit that is not what a test is about.
@@ -183,7 +183,7 @@ fn a_client_that_has_closed_its_side_is_answered() {
     client.0.shutdown(net::Shutdown::Write).unwrap();
     let (_, answer) = server.commands.blocking_recv().unwrap();
     // By now the server has seen the end of what this one says.
-    assert!(Client::new(&server).get("/health").0.starts_with("HTTP/1.1 200 "));
+    assert!(Client::new(&server).get("/status").0.starts_with("HTTP/1.1 200 "));
     answer.send(Reply::AlreadyInProgress).unwrap();
     assert!(client.hear().0.starts_with("HTTP/1.1 200 "));
 }
@@ -286,19 +286,83 @@ fn a_client_that_does_not_read_is_ended() {
 }
 
 #[test]
-fn connections_beyond_the_limit_are_told_and_closed() {
-    let server = start(Limits { connections: 1, ..unlimited() });
+fn a_connection_beyond_the_limit_takes_the_place_of_one_that_only_waits() {
+    let server = start(Limits { connections: 2, ..unlimited() });
+    let mut idle = Client::new(&server);
+    assert!(idle.get("/health").0.starts_with("HTTP/1.1 200 "));
+    let mut slow = Client::new(&server);
+    slow.send("GET /health HTTP/1.1\r\nhost: lo");
+    for _ in 0..10 {
+        assert!(Client::new(&server).get("/health").0.starts_with("HTTP/1.1 200 "));
+    }
+    let mut others = [Client::new(&server), Client::new(&server)];
+    others.iter_mut().for_each(|other| assert!(other.try_health()));
+    assert_eq!((idle.closed(), slow.closed()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn connections_beyond_the_limit_are_told_and_closed_when_all_are_being_answered() {
+    let mut server = start(Limits { connections: 1, ..unlimited() });
     let mut first = Client::new(&server);
-    assert!(first.get("/health").0.starts_with("HTTP/1.1 200 "));
+    first.send(&trigger(""));
+    let (_, answer) = server.commands.blocking_recv().unwrap();
     let mut second = Client::new(&server);
     assert_eq!(code(&second.hear()), ("503", "BUSY".to_owned()));
     assert_eq!(second.closed(), b"");
+    answer.send(Reply::AlreadyInProgress).unwrap();
+    assert!(first.hear().0.starts_with("HTTP/1.1 200 "));
     let refused = "\nringrift_p2p_http_connections_refused_total 1\n";
-    assert!(first.get("/metrics").1.contains(refused));
-    drop(first);
-    // The place is free again once the server has seen the end of the first.
-    let mut tries = std::iter::repeat_with(|| Client::new(&server).try_health());
-    assert!(tries.by_ref().take(10_000).any(|served| served));
+    assert!(Client::new(&server).get("/metrics").1.contains(refused));
+}
+
+/// A page that takes for ever keeps no probe waiting: it has another thread.
+#[test]
+fn short_pages_are_answered_at_the_door() {
+    let server = start(unlimited());
+    let begins = [
+        (&b"GET /health HTTP/1.1\r\n"[..], true),
+        (b"GET /ready?now HTTP", true),
+        (b"HEAD /leader HTTP/1.1\r\nhost: local", true),
+        (b"GET /status HTTP/1.1", false),
+        (b"GET /events HTTP/1.1", false),
+        (b"POST /health HTTP/1.1", false),
+        (b"GET /healthy HTTP/1.1", false),
+        (b"GET /health", false),
+        (b"", false),
+    ];
+    for (first, short) in begins {
+        assert_eq!(route::begins_short(first), short, "{}", String::from_utf8_lossy(first));
+    }
+    // One that begins in parts is answered all the same, and one that changes its mind.
+    let mut client = Client::new(&server);
+    client.send("GET /hea");
+    assert!(Client::new(&server).get("/health").0.starts_with("HTTP/1.1 200 "));
+    client.send("lth HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert!(client.hear().0.starts_with("HTTP/1.1 200 "));
+    for path in ["/health", "/status", "/leader", "/metrics"] {
+        assert!(client.get(path).0.starts_with("HTTP/1.1 200 "), "{path}");
+    }
+}
+
+#[test]
+fn a_slow_body_gives_way_too() {
+    let server = start(Limits { connections: 1, ..unlimited() });
+    let mut slow = Client::new(&server);
+    slow.send("POST /election/trigger HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{");
+    assert!(Client::new(&server).get("/health").0.starts_with("HTTP/1.1 200 "));
+    assert_eq!(slow.closed(), b"");
+}
+
+#[test]
+fn connections_are_kept_while_there_is_room_and_end_after_an_answer_when_there_is_little() {
+    let server = start(Limits { connections: 8, ..unlimited() });
+    let mut first = Client::new(&server);
+    assert!(!first.get("/health").0.contains("connection: close"));
+    let _others: Vec<_> = (0..6).map(|_| Client::new(&server)).collect();
+    // The seventh place is taken once the last of them was accepted, which was before this question.
+    let mut last = Client::new(&server);
+    assert!(last.get("/health").0.contains("connection: close"));
+    assert_eq!(last.closed(), b"");
 }
 
 #[test]

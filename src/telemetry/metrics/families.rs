@@ -74,6 +74,16 @@ pub const FAMILIES: &[Family] = &[
         "Changes of the known leader, from another node or from none.",
     ),
     gauge("ringrift_p2p_leader_lease_seconds", &[], "Time left of this node's lease; 0 without."),
+    gauge(
+        "ringrift_p2p_lease_length_seconds",
+        &[],
+        "The lease of the configuration, election.lease.",
+    ),
+    gauge(
+        "ringrift_p2p_drained",
+        &[],
+        "1 while this voter was told to refuse to lead and was not resumed.",
+    ),
     counter(
         "ringrift_p2p_leader_heartbeats_acknowledged_total",
         &[],
@@ -168,6 +178,22 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "How much this node distrusts itself; 0 when it is well.",
     ),
+    // Following over HTTP.
+    gauge(
+        "ringrift_p2p_follows_over_http",
+        &[],
+        "1 on a node that follows others over HTTP (run --follow) and takes no part in gossip.",
+    ),
+    gauge(
+        "ringrift_p2p_source_silence_seconds",
+        &[],
+        "On a node that follows over HTTP, time since a followed node answered; else 0.",
+    ),
+    counter(
+        "ringrift_p2p_source_failures_total",
+        &[],
+        "On a node that follows over HTTP, questions that a followed node did not answer.",
+    ),
     // Gossip traffic.
     counter("ringrift_gossip_messages_sent", &[], "Datagrams sent, of every kind."),
     counter("ringrift_gossip_messages_received", &[], "Datagrams accepted, of every kind."),
@@ -203,13 +229,31 @@ pub const FAMILIES: &[Family] = &[
         &[],
         "How late the protocol loop ran, against its own deadline.",
     ),
-    histogram("ringrift_p2p_fsync_seconds", &[], "Time of one durable write of the vote store."),
+    histogram(
+        "ringrift_p2p_fsync_seconds",
+        &[],
+        "Time of one durable write of the vote store, or of a check of its disk.",
+    ),
     counter(
         "ringrift_p2p_work_failures_total",
         &[],
         "Times the lead was given up because its hook failed or its lease ran thin.",
     ),
-    gauge("ringrift_p2p_store_works", &[], "1 while the vote store works."),
+    counter(
+        "ringrift_p2p_clock_steps_total",
+        &[],
+        "Times that the wall clock of this machine was set by half a second or more.",
+    ),
+    counter(
+        "ringrift_p2p_suspends_total",
+        &[],
+        "Times that this machine was suspended for half a second or more.",
+    ),
+    gauge(
+        "ringrift_p2p_store_works",
+        &[],
+        "1 while the vote store works: its last write and its last check succeeded.",
+    ),
     counter(
         "ringrift_p2p_queue_overflows_total",
         &[],

@@ -59,6 +59,7 @@ fn leadership(view: &View<'_>, out: &mut Samples) {
         "ringrift_p2p_leader_heartbeats_acknowledged_total",
         status.counters.heartbeats_acknowledged as f64,
     );
+    out.put("ringrift_p2p_drained", flag(status.drained));
     out.put("ringrift_leader_agreement", view.agreement().voters as f64);
     out.put("ringrift_p2p_term", status.term as f64);
     out.put("ringrift_p2p_election_count", status.counters.elections as f64);

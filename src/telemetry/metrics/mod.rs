@@ -12,9 +12,11 @@
 mod families;
 mod mirror;
 mod process;
+mod source;
 mod traffic;
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 use prometheus::{
     CounterVec, Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Opts, Registry, TextEncoder,
@@ -30,6 +32,7 @@ use crate::time::Instant;
 use crate::{election, node};
 
 pub use families::{FAMILIES, Family, Kind};
+pub use source::Source;
 pub use traffic::Traffic;
 
 /// The content type of [`Metrics::render`].
@@ -40,10 +43,13 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 pub struct Metrics {
     /// What the driver counts.
     pub traffic: Traffic,
+    /// What a node that follows over HTTP counts.
+    pub source: Source,
     registry: Registry,
     mirrored: Mutex<BTreeMap<&'static str, Mirrored>>,
     node: NodeId,
     hosts: Vec<NodeId>,
+    lease: Duration,
     log: Option<ErrorCounter>,
     election_latency: HistogramVec,
     /// When the canvass in progress began, in nanoseconds of the boot clock; 0 without one.
@@ -157,10 +163,12 @@ impl Metrics {
         let (registry, mirrored) = builder.mirror_the_rest()?;
         Ok(Self {
             traffic,
+            source: Source::default(),
             registry,
             mirrored: Mutex::new(mirrored),
             node,
             hosts: config.hosts.keys().copied().collect(),
+            lease: config.election.lease,
             log,
             election_latency,
             canvassing_since: AtomicU64::new(0),
@@ -262,9 +270,11 @@ impl Metrics {
         set("ringrift_gossip_messages_received", &[], received as f64)?;
         let dropped = self.log.as_ref().map_or(0, ErrorCounter::dropped_lines);
         set("ringrift_p2p_log_lines_dropped_total", &[], dropped as f64)?;
+        set("ringrift_p2p_lease_length_seconds", &[], self.lease.as_secs_f64())?;
         let readers = self.events.readers.load(Ordering::Relaxed);
         set("ringrift_p2p_event_readers", &[], readers as f64)?;
-        for (name, value) in process::samples() {
+        let beside = self.source.samples(view.now);
+        for (name, value) in process::samples().into_iter().chain(beside) {
             set(name, &[], value)?;
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())

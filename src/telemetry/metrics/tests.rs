@@ -80,6 +80,18 @@ fn is_leader_ends_with_the_lease() {
 }
 
 #[test]
+fn what_is_left_of_the_lease_can_be_held_against_its_length() {
+    let mut status = fixtures::leader();
+    let length = fixtures::config().election.lease.as_secs_f64();
+    let before = text(&metrics(&status), &status, NOW);
+    assert_eq!(value(&before, "ringrift_p2p_lease_length_seconds"), length);
+    assert!(value(&before, "ringrift_p2p_leader_lease_seconds") <= length);
+    assert_eq!(value(&before, "ringrift_p2p_drained"), 0.0);
+    status.drained = true;
+    assert_eq!(value(&text(&metrics(&status), &status, NOW), "ringrift_p2p_drained"), 1.0);
+}
+
+#[test]
 fn a_second_scrape_shows_the_second_status() {
     let mut status = fixtures::follower();
     let metrics = metrics(&status);

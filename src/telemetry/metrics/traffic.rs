@@ -15,6 +15,8 @@ pub struct Traffic {
     loop_delay: Histogram,
     fsync: Histogram,
     work_failures: IntCounter,
+    clock_steps: IntCounter,
+    suspends: IntCounter,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,8 @@ impl Traffic {
             loop_delay: builder.single_histogram("ringrift_p2p_loop_delay_seconds", LATENESS)?,
             fsync: builder.single_histogram("ringrift_p2p_fsync_seconds", WRITES)?,
             work_failures: builder.single_counter("ringrift_p2p_work_failures_total")?,
+            clock_steps: builder.single_counter("ringrift_p2p_clock_steps_total")?,
+            suspends: builder.single_counter("ringrift_p2p_suspends_total")?,
         })
     }
 
@@ -102,7 +106,17 @@ impl Traffic {
         self.work_failures.inc();
     }
 
-    /// A durable write of the vote store took so long.
+    /// The wall clock was set.
+    pub fn clock_stepped(&self) {
+        self.clock_steps.inc();
+    }
+
+    /// The machine was suspended.
+    pub fn suspended(&self) {
+        self.suspends.inc();
+    }
+
+    /// A durable write of the vote store, or of a check of its disk, took so long.
     pub fn record_written(&self, took: Duration) {
         self.fsync.observe(took.as_secs_f64());
     }

@@ -12,7 +12,7 @@ pub(crate) const CLUSTER: u32 = 0x1234_5678;
 
 /// A node name.
 pub(crate) fn id(name: &str) -> NodeId {
-    name.parse().unwrap()
+    name.parse().expect("a name")
 }
 
 /// One envelope of every kind, each with a name of its own.
@@ -31,14 +31,14 @@ pub(crate) fn samples() -> Vec<(&'static str, Envelope)> {
     };
     let alive = Update {
         member: id("cpu2"),
-        address: "100.64.0.2:8770".parse().unwrap(),
+        address: "100.64.0.2:8770".parse().expect("an address"),
         sequence: 1_766_000_002,
         incarnation: 3,
         state: MemberState::Alive,
     };
     let suspect = Update {
         member: id("h100"),
-        address: "[fd7a::3]:8770".parse().unwrap(),
+        address: "[fd7a::3]:8770".parse().expect("an address"),
         sequence: 9,
         incarnation: 70_000,
         state: MemberState::Suspect { by: id("cpu1") },
@@ -76,7 +76,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Envelope)> {
             Message::PingReq(PingReq {
                 number: 7,
                 target: id("h100"),
-                address: "[fd7a::3]:8770".parse().unwrap(),
+                address: "[fd7a::3]:8770".parse().expect("an address"),
                 nack_after_ms: 400,
                 updates: vec![alive],
             }),
@@ -148,7 +148,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Envelope)> {
             Message::Conflict(Conflict {
                 refused: 0x0102_0304_0506_0708,
                 holder: Boot { sequence: 1_766_000_004, nonce: 0x1112_1314_1516_1718 },
-                address: "[fd7a::4]:8770".parse().unwrap(),
+                address: "[fd7a::4]:8770".parse().expect("an address"),
             }),
         ),
         ("hearing", Message::Hearing(Hearing { set, row: vec![0, 4, 0x29, 255, 3] })),
