@@ -77,9 +77,18 @@ impl Explorer {
     pub fn new(setup: Setup) -> Self {
         let mut orders = orders(setup.voters);
         orders.sort();
-        let stands = |process: &u8| setup.stand.contains(process);
+        let role = |process: &u8| {
+            (
+                setup
+                    .stand
+                    .iter()
+                    .position(|who| who == process)
+                    .map(|at| at * usize::from(setup.in_turn)),
+                setup.frail.contains(process),
+            )
+        };
         orders.retain(|order| {
-            let same = |(old, new): (u8, &u8)| stands(&old) == stands(new);
+            let same = |(old, new): (u8, &u8)| role(&old) == role(new);
             (0..).zip(order).all(same)
         });
         if !setup.symmetric {
@@ -184,7 +193,7 @@ impl Explorer {
                 }
             }
             visit(self, Step::One(to, Input::Receive(packet)), next, stepped.broken);
-            if state.crashes > 0 {
+            if state.crashes > 0 && self.setup.frail.contains(&to) {
                 for torn in [Torn::Record, Torn::Promise] {
                     self.crash(state, to, Input::Torn(packet, torn), &mut visit);
                 }
@@ -205,7 +214,8 @@ impl Explorer {
             }
             if facts.up && self.setup.stand.contains(&process) {
                 let terms = u8::try_from(self.setup.terms).expect("few terms");
-                inputs.extend((facts.term + 1..=terms).map(Input::Stand));
+                let own = |term: &u8| self.setup.stands_in(process, *term);
+                inputs.extend((facts.term + 1..=terms).filter(own).map(Input::Stand));
             }
             if facts.stands && self.setup.idle {
                 inputs.push(Input::Solicit);
@@ -216,10 +226,10 @@ impl Explorer {
             if facts.in_office && self.setup.idle {
                 inputs.push(Input::Beat);
             }
-            if facts.stands {
+            if facts.stands && !self.setup.in_turn {
                 inputs.push(Input::GiveUp);
             }
-            if facts.in_office {
+            if facts.in_office && !self.setup.in_turn {
                 inputs.push(Input::Stop);
             }
             if facts.up && self.setup.is(Mutation::ReleaseFromCopiedStore) {
@@ -239,7 +249,7 @@ impl Explorer {
                     visit(self, Step::One(process, input), next, stepped.broken);
                 }
             }
-            if facts.up && state.crashes > 0 {
+            if facts.up && state.crashes > 0 && self.setup.frail.contains(&process) {
                 self.crash(state, process, Input::Crash, &mut visit);
             }
         }
@@ -354,7 +364,7 @@ impl Explorer {
                         || to.durable == term && to.voted.is_none_or(|voted| voted == from))
             }
             Body::Beat { term, number, .. } => {
-                (self.setup.late || number > 0) && to.durable <= term
+                (self.setup.late || number > 0) && (forgets || to.durable <= term)
             }
             Body::Release { nonce, term, dead } => {
                 let frees = |promise: Option<(NodeId, u64, u64)>| {
@@ -427,9 +437,10 @@ impl Explorer {
 
     /// Explores breadth first, to so many steps or to the end.
     pub fn explore(mut self, most: usize) -> Found {
-        let symmetric = self.orders.len() > 1;
+        let counterexample = self.setup.mutation.is_some();
         let mut seen = Seen::default();
-        // The way to each state; kept only where states keep their names.
+        // The way to each state. Where states that differ in names alone are one, each step speaks of the
+        // voters under the names that they have in the state before it.
         let mut ways: HashMap<u128, (u128, Step)> = HashMap::new();
         let mut first = self.first();
         self.settle(&mut first, None);
@@ -461,7 +472,7 @@ impl Explorer {
                         let leads = |&local: &Local| explorer.locals.facts(local).leads.is_some();
                         found.led_on |= after.locals.iter().any(leads);
                     }
-                    if !symmetric {
+                    if counterexample {
                         ways.insert(print, (from, step));
                     }
                     if let Some(what) = broken {

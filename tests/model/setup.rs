@@ -95,6 +95,10 @@ pub struct Setup {
     pub symmetric: bool,
     /// Who stands.
     pub stand: Vec<u8>,
+    /// Each of those stands in a term of its own, in their order, and gives nothing up of its own accord.
+    pub in_turn: bool,
+    /// Who may crash.
+    pub frail: Vec<u8>,
     /// The broken rule.
     pub mutation: Option<Mutation>,
 }
@@ -123,6 +127,8 @@ impl Setup {
             idle: false,
             symmetric: true,
             stand: (0..voters).collect(),
+            in_turn: false,
+            frail: (0..voters).collect(),
             mutation: None,
         }
     }
@@ -154,6 +160,12 @@ impl Setup {
     /// Processes that crash so often in all.
     pub fn crashing(self, crashes: u8) -> Self {
         Self { crashes, ..self }
+    }
+
+    /// Whether that process stands in that term.
+    pub fn stands_in(&self, process: u8, term: u8) -> bool {
+        let place = (1..).zip(&self.stand).find(|(_, who)| **who == process);
+        place.is_some_and(|(turn, _)| !self.in_turn || term == turn)
     }
 
     /// Whether a restarted voter does one thing wrong while it waits, and is gone after the wait, so

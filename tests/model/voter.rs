@@ -164,6 +164,10 @@ impl Voter {
         };
         self.asked = [false; 2];
         self.core = Some(Core::new(rules, restored, since));
+        if setup.ends_waiting() {
+            // Where nothing is left of the wait there is nothing that it could do wrong.
+            self.end_waiting();
+        }
     }
 
     /// Ends for good when its abstention does.
