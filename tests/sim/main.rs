@@ -43,7 +43,7 @@ use run::{Report, Shrunk, Worst, run_seed, run_without, shrink};
 use sometimes::{Hits, PATHS};
 
 /// Seeds of a sweep when nobody says otherwise.
-const DEFAULT_RUNS: u64 = 60;
+const DEFAULT_RUNS: u64 = 40;
 
 /// From how many seeds on every path must have been hit.
 const ENOUGH_RUNS: u64 = 1_000;
