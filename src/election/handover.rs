@@ -212,7 +212,8 @@ impl Machine {
     }
 
     fn offer_next(&mut self, now: Instant) {
-        let successors = self.successors(now);
+        let takeover = self.handover.as_ref().is_some_and(|it| it.cause == LossCause::TakenOver);
+        let successors = if takeover { self.due_rivals(now) } else { self.successors(now) };
         let (number, delta) = (self.next_number(), self.voters.delta());
         let set = self.setup.set.tag();
         let Some(handover) = &mut self.handover else { return };
@@ -482,8 +483,8 @@ impl Machine {
             self.hand_over(now, LossCause::Drained, None, None);
         } else if self.store_moves_lead(now) {
             self.hand_over(now, LossCause::StoreFailed, None, None);
-        } else if let Some(better) = self.due_takeover(now) {
-            self.hand_over(now, LossCause::TakenOver, Some(better), None);
+        } else if self.is_takeover_due(now) {
+            self.hand_over(now, LossCause::TakenOver, None, None);
         }
     }
 }

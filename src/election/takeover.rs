@@ -7,6 +7,8 @@
 //! 1. Between two takeovers lies `takeover_every` at least; twice as long after each that did not last,
 //!    up to an hour.
 //! 2. A voter that at one heartbeat is not better, or does not acknowledge, has not been better before.
+//! 3. The next best is asked where a better one is not ready or does not acknowledge, and waits for one that
+//!    only has not been there for long enough: a voter that cannot lead keeps no other from it.
 
 use ::core::time::Duration;
 use ringrift_wire::NodeId;
@@ -190,10 +192,30 @@ impl Machine {
         }
     }
 
-    /// The voter whose takeover waits for nothing.
-    pub(super) fn due_takeover(&self, now: Instant) -> Option<NodeId> {
-        let takeover = self.takeover(now)?;
-        (takeover.blocked_by == TakeoverBlock::UnderWay).then_some(takeover.candidate)
+    /// Whether there is a voter whose takeover waits for nothing.
+    pub(super) fn is_takeover_due(&self, now: Instant) -> bool {
+        let rules = self.setup.params.hysteresis;
+        let since = self.upkeep.as_ref().map_or(Instant::NEVER, |upkeep| upkeep.since);
+        let free = (since + rules.takeover_after)
+            .max(self.takeovers.free_at(rules.takeover_every))
+            .max(self.next_move);
+        now >= free && !self.due_rivals(now).is_empty()
+    }
+
+    /// The voters that may take over as far as it is up to them, the best first (invariant 3).
+    pub(super) fn due_rivals(&self, now: Instant) -> Vec<NodeId> {
+        let Some(upkeep) = self.upkeep.as_ref().filter(|_| self.leads(now)) else {
+            return Vec::new();
+        };
+        let own = (self.own_priority(now), self.setup.me);
+        let after = self.setup.params.hysteresis.takeover_after;
+        let better = self.successors(now).into_iter();
+        let better = better.filter(|&id| (self.priority_of(now, id), id) < own);
+        let heard = better.filter_map(|id| {
+            let rival = upkeep.rivals.0.get(&id)?;
+            (rival.acknowledged >= HEARTBEATS).then_some((id, rival.better_since?))
+        });
+        heard.take_while(|(_, since)| now >= *since + after).map(|(id, _)| id).collect()
     }
 }
 

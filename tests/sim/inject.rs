@@ -114,7 +114,12 @@ impl World {
     fn hysteresis(&self) -> Hysteresis {
         let block_after_step_down = duration(self.options.block);
         match self.options.takeover {
-            None => Hysteresis { block_after_step_down, ..Hysteresis::default() },
+            // Far beyond a run, however long one is.
+            None => Hysteresis {
+                takeover_after: duration(86_400 * SECOND),
+                block_after_step_down,
+                ..Hysteresis::default()
+            },
             Some((after, every)) => Hysteresis {
                 takeover_after: duration(self.liar.takeover_after(after)),
                 takeover_every: duration(self.liar.takeover_every(every)),

@@ -199,8 +199,6 @@ fn run(seed: u64, timeline: bool) -> Run {
         first_start: false,
         // Votes count from configured addresses.
         open: false,
-        // These runs are long enough for what is configured unless somebody says otherwise.
-        takeover: drawn.takeover.or(Some((60 * SECOND, 300 * SECOND))),
         // The files are this test's business, and nothing else of the configuration changes with them.
         twin: None,
         other_set: None,

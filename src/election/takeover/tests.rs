@@ -112,6 +112,41 @@ fn a_voter_that_comes_and_goes_is_not_better_for_long_enough() {
     assert_eq!(moves(&lab, back), []);
 }
 
+/// The best voter acknowledged heartbeats and could not lead; the next best never took over.
+#[test]
+fn where_the_best_is_not_ready_the_next_best_takes_over() {
+    let mut lab = Lab::led(&["a", "b", "c", "d", "e"], |_| {});
+    lab.kill("a");
+    lab.kill("b");
+    lab.run(LEASE * 2);
+    assert_eq!(lab.leader(), Some(id("c")));
+    lab.start("a");
+    lab.start("b");
+    lab.loses =
+        |from, _, message| from == id("a") && matches!(message, ringrift_wire::Message::Ready(_));
+    lab.run(AFTER + H * 5);
+    assert_eq!(lab.leader(), Some(id("b")));
+}
+
+/// The best voter never acknowledged ten heartbeats in a row.
+#[test]
+fn where_the_best_comes_and_goes_the_next_best_takes_over() {
+    let mut lab = Lab::led(&["a", "b", "c", "d", "e"], |_| {});
+    lab.kill("a");
+    lab.kill("b");
+    lab.run(LEASE * 2);
+    lab.start("a");
+    lab.start("b");
+    lab.loses = |from, to, message| match message {
+        ringrift_wire::Message::Coordinator(beat) => {
+            from == id("c") && to == id("a") && beat.number % 20 < 10
+        }
+        _ => false,
+    };
+    lab.run(AFTER * 2);
+    assert_eq!(lab.leader(), Some(id("b")));
+}
+
 #[test]
 fn what_a_takeover_waits_for_is_told() {
     let mut lab = Lab::led(&THREE, |_| {});
