@@ -130,6 +130,7 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
         known.extend(herd.until_all_say(victim, "dead"));
         herd.signal(victim, Signal::CONT);
         back.extend(herd.until_settled());
+        herd.wait_settled();
     }
     rows.add("SIGSTOP, last to know", "s", known);
     rows.add("SIGCONT, back in every view", "s", back);
@@ -146,6 +147,7 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
         thread::sleep(second * 4);
         herd.rules("");
         back.extend(herd.until_settled());
+        herd.wait_settled();
     }
     rows.add("cut off, last to know", "s", known);
     rows.add("cut off, back in every view", "s", back);

@@ -295,3 +295,20 @@ fn members_that_do_not_run_for_a_second_now_and_then_kill_nobody_at_twenty_perce
         assert_eq!(network.deaths(), 0, "loss of {loss} in 1,000");
     }
 }
+
+/// What a node asked before it was stopped is answered when it runs again: that says nothing of how slow
+/// the others are.
+#[test]
+fn who_was_stopped_finds_the_next_loss_as_soon_as_the_others() {
+    let found = times(60, |seed| {
+        let mut network = five(seed);
+        network.stop_for(1, Duration::from_millis(3_000 + seed * 37));
+        network.run(SECOND * 4 + Duration::from_millis(seed * 37));
+        network.run_until(SECOND * 5, Network::all_alive)?;
+        network.run(SECOND * 2 + Duration::from_millis(seed * 16));
+        network.stop_for(3, SECOND * 60);
+        network.run_until(SECOND * 30, dead_at_all)
+    });
+    assert!(found[30] < Duration::from_millis(2_200), "median {:?}", found[30]);
+    assert!(found[59] < Duration::from_millis(4_000), "worst {:?}", found[59]);
+}
