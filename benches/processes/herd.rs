@@ -42,8 +42,15 @@ pub struct Herd {
 impl Herd {
     pub fn start(size: usize) -> Option<Self> {
         let net = Net::new(&[])?;
-        let dir = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-        let dir = dir.expect("target/ is ours");
+        let keeps = std::env::var_os("BENCH_KEEP").is_some();
+        let dir = tempfile::Builder::new()
+            .prefix("bench-")
+            .disable_cleanup(keeps)
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .expect("target/ is ours");
+        if keeps {
+            println!("the nodes' logs stay in {}", dir.path().display());
+        }
         let nodes = (0..size).map(|_| None).collect();
         let clients = (0..size).map(|_| None).collect();
         let mut herd = Self { dir, net, nodes, clients };

@@ -7,7 +7,8 @@
 //! each split and of each gray failure; loss everywhere lasts five times as long.
 //!
 //! Four clusters of each size, in namespaces of their own: one for faults, one for each rate of loss, one for the
-//! member that is ill. Up to [`FEW`] members all run side by side, above it the one for faults comes first, and above
+//! member that is ill; `BENCH_PARTS` runs only those named, of `faults`, `loss-20`, `loss-40` and `ill`, and with
+//! `BENCH_KEEP` the nodes' logs stay. Up to [`FEW`] members all run side by side, above it the one for faults comes first, and above
 //! [`MANY`] there is no other.
 
 use core::time::Duration;
@@ -26,6 +27,9 @@ const MANY: usize = 64;
 
 /// A measure: what it is, its unit, its values.
 type Row = (String, &'static str, Vec<f64>);
+
+/// One cluster and what is done to it.
+type Part = Box<dyn Fn() -> Vec<Row> + Sync>;
 
 /// Runs the bench.
 pub fn run() {
@@ -48,17 +52,22 @@ pub fn run() {
 
 fn of_size(size: usize) -> Vec<Row> {
     let seconds = setting("BENCH_SECONDS", 120) as u64;
-    let parts: [&(dyn Fn() -> Vec<Row> + Sync); 4] = [
-        &|| faults(size, seconds),
-        &|| loss(size, 20, seconds * 5),
-        &|| loss(size, 40, seconds * 5),
-        &|| ill(size, seconds),
+    let wanted = std::env::var("BENCH_PARTS").unwrap_or_default();
+    let part = |name: &str, run: Part| -> Part {
+        let runs = wanted.is_empty() || wanted.split(',').any(|one| one == name);
+        if runs { run } else { Box::new(Vec::new) }
+    };
+    let parts = [
+        part("faults", Box::new(move || faults(size, seconds))),
+        part("loss-20", Box::new(move || loss(size, 20, seconds * 5))),
+        part("loss-40", Box::new(move || loss(size, 40, seconds * 5))),
+        part("ill", Box::new(move || ill(size, seconds))),
     ];
     let alone = usize::from(size > FEW);
     let together = if size > MANY { alone } else { parts.len() };
-    let side_by_side = |parts: &[&(dyn Fn() -> Vec<Row> + Sync)]| -> Vec<Row> {
+    let side_by_side = |parts: &[Part]| -> Vec<Row> {
         thread::scope(|scope| {
-            let running: Vec<_> = parts.iter().map(|&part| scope.spawn(part)).collect();
+            let running: Vec<_> = parts.iter().map(|part| scope.spawn(part)).collect();
             let ended = running.into_iter().flat_map(|part| part.join().expect("a part ends"));
             ended.collect()
         })
@@ -121,6 +130,7 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
         known.extend(herd.until_all_say(victim, "dead"));
         herd.signal(victim, Signal::CONT);
         back.extend(herd.until_settled());
+        herd.wait_settled();
     }
     rows.add("SIGSTOP, last to know", "s", known);
     rows.add("SIGCONT, back in every view", "s", back);
@@ -137,6 +147,7 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
         thread::sleep(second * 4);
         herd.rules("");
         back.extend(herd.until_settled());
+        herd.wait_settled();
     }
     rows.add("cut off, last to know", "s", known);
     rows.add("cut off, back in every view", "s", back);

@@ -14,7 +14,8 @@
 //!    [`WITNESSES`] nodes examine one suspect.
 //! 5. While this node catches up after a pause it neither accuses nor declares anybody dead.
 //! 6. Silence of one is evidence only beside an answer of another to a later question; where nobody
-//!    answers it may be this node or the whole network, and only [`ALONE_INTERVALS`] of it count.
+//!    answers it may be this node or the whole network, and only [`ALONE_INTERVALS`] of it count. So a
+//!    node that has become deaf is dead to the others before it accuses one of them.
 
 use core::time::Duration;
 use ringrift_wire::{MemberState, NodeId};
@@ -39,8 +40,6 @@ const MIN_SPACING: Duration = Duration::from_millis(25);
 const LONE_INTERVALS: u32 = 6;
 /// Intervals of silence of everybody before it is evidence: links may have become slow at once.
 const ALONE_INTERVALS: u32 = 12;
-/// Intervals of such silence before this node accuses.
-const ALONE_ACCUSE_INTERVALS: u32 = 2;
 /// By how much slower than another's answer one may be before its silence is evidence.
 const MUCH_SLOWER: u32 = 3;
 /// Pings of one examination between two requests to others.
@@ -190,7 +189,7 @@ impl Membership {
             .table
             .get(id)
             .map_or(Duration::ZERO, |m| m.slowest_answer(self.params.probe_interval));
-        let alone = self.params.probe_interval * ALONE_ACCUSE_INTERVALS;
+        let alone = self.params.probe_interval * ALONE_INTERVALS;
         let silence = now.since(since);
         let answered = !self.has_others() || self.answers.control(id, since).is_some();
         if silence >= patience && (answered || silence >= alone) {
@@ -273,7 +272,8 @@ impl Membership {
             |check: &Check| check.sent > pings && suspicion.by().contains(&self.me.id);
         let factor = self.awareness.factor() * magnitude(self.size());
         let bounds = Bounds {
-            floor: (self.spacing(member) * pings).max(slowest),
+            // A process that a busy machine does not let run for a second has not ended.
+            floor: (self.spacing(member) * pings).max(slowest).max(self.params.probe_interval),
             ceiling: self.params.probe_interval * LONE_INTERVALS * factor,
             witnesses: self.size() - self.table.suspects().len(),
             own_evidence: check.is_some_and(own_evidence),

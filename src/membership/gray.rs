@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::network::{Network, SECOND, address, name, params};
 use super::{Event, Health, Member};
+use crate::rng::Rng;
 
 fn five(seed: u64) -> Network {
     let mut network = Network::new(5, 5, params(), seed);
@@ -244,4 +245,70 @@ fn a_member_that_is_held_off_keeps_its_address() {
         assert!(took.is_some_and(|took| took <= SECOND * 12), "seed {seed}: {took:?}");
     }
     assert!(tried >= 3, "{tried} of 5 were held off");
+}
+
+/// A member that nothing reaches any more accuses nobody as long as anybody believes it.
+#[test]
+fn a_deaf_member_is_found_and_nobody_else_disturbed() {
+    for (size, seed) in [(5, 0), (5, 1), (5, 8), (32, 0)] {
+        let mut network = Network::new(size, 5, params(), seed);
+        network.run(SECOND * 20 + Duration::from_millis(seed * 137));
+        let deaf = size - 1;
+        network.cut.extend((0..deaf).map(|other| (other, deaf)));
+        let found = |n: &Network| (0..deaf).all(|at| n.health(at, deaf) == Some(Health::Dead));
+        let longest = SECOND * if size == 5 { 6 } else { 12 };
+        assert!(network.run_until(longest, found).is_some(), "{size} members, seed {seed}");
+        network.run(SECOND * 60);
+        assert!(found(&network), "{size} members, seed {seed}");
+        for at in 0..deaf {
+            let disturbs = |event: &Event| match *event {
+                Event::MemberSuspected { member, .. } | Event::MemberDied { member, .. } => {
+                    member != name(deaf)
+                }
+                _ => false,
+            };
+            let others: Vec<_> = network.events(at).filter(|(_, event)| disturbs(event)).collect();
+            assert!(others.is_empty(), "{size} members, seed {seed}: {at} says {others:?}");
+        }
+    }
+}
+
+/// A machine with many processes and few processors has been seen to let one of them wait for a second.
+#[test]
+fn members_that_do_not_run_for_a_second_now_and_then_kill_nobody_at_twenty_percent_loss() {
+    for loss in [0, 200] {
+        let mut network = Network::new(32, 5, params(), loss);
+        network.run(SECOND * 20);
+        network.loss = loss;
+        let mut rng = Rng::new(loss);
+        let mut runs_from = [network.now; 32];
+        for _ in 0..600 {
+            for (at, runs_from) in runs_from.iter_mut().enumerate() {
+                if *runs_from <= network.now && rng.below(50) == 0 {
+                    let pause = Duration::from_millis(100 + rng.below(1_200));
+                    network.stop_for(at, pause);
+                    *runs_from = network.now + pause + SECOND;
+                }
+            }
+            network.run(Duration::from_millis(100));
+        }
+        assert_eq!(network.deaths(), 0, "loss of {loss} in 1,000");
+    }
+}
+
+/// What a node asked before it was stopped is answered when it runs again: that says nothing of how slow
+/// the others are.
+#[test]
+fn who_was_stopped_finds_the_next_loss_as_soon_as_the_others() {
+    let found = times(60, |seed| {
+        let mut network = five(seed);
+        network.stop_for(1, Duration::from_millis(3_000 + seed * 37));
+        network.run(SECOND * 4 + Duration::from_millis(seed * 37));
+        network.run_until(SECOND * 5, Network::all_alive)?;
+        network.run(SECOND * 2 + Duration::from_millis(seed * 16));
+        network.stop_for(3, SECOND * 60);
+        network.run_until(SECOND * 30, dead_at_all)
+    });
+    assert!(found[30] < Duration::from_millis(2_200), "median {:?}", found[30]);
+    assert!(found[59] < Duration::from_millis(4_000), "worst {:?}", found[59]);
 }

@@ -1,6 +1,7 @@
 //! This node's own pauses: a loop that was late by more than a probe interval.
 //!
-//! Decides when this node has been late, and that it then starts all examinations anew.
+//! Decides when this node has been late, and that it then starts all examinations anew and takes no
+//! answer to an earlier question for a slow one.
 
 use ringrift_wire::NodeId;
 
@@ -33,6 +34,7 @@ impl Membership {
                 }
             });
         }
+        self.late_until = now;
         self.catching_up_until = now + self.params.probe_interval * 2;
         self.next_round = now;
     }

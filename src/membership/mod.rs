@@ -132,6 +132,8 @@ pub struct Membership {
     repair: Repair,
     /// When anything last came in.
     last_input: Instant,
+    /// When this node last ran again after a pause of its own.
+    late_until: Instant,
     /// Until then nobody is accused.
     catching_up_until: Instant,
     eager_left: u32,
@@ -178,6 +180,7 @@ impl Membership {
             last_called: None,
             repair: Repair::default(),
             last_input: now,
+            late_until: Instant::ZERO,
             catching_up_until: Instant::ZERO,
             eager_left: MAX_EAGER,
             outputs: VecDeque::new(),
@@ -267,7 +270,9 @@ impl Membership {
     pub fn round_trip(&mut self, now: Instant, member: NodeId, took: Duration) {
         if !self.has_left {
             self.notice_lateness(now);
-            self.table.edit(member, |member| member.add_round_trip(took));
+            if now.since(self.late_until) >= took {
+                self.table.edit(member, |member| member.add_round_trip(took));
+            }
             self.on_answer(now, member);
         }
     }

@@ -26,7 +26,7 @@ use core::ops::Bound;
 use core::time::Duration;
 use ringrift_wire::{Ack, MemberState, Message, NodeId, Ping, Update};
 
-use super::pings::Purpose;
+use super::pings::{Purpose, Waiting};
 use super::rumour::HIGHEST_INCARNATION;
 use super::{Health, Member, Membership, Output};
 use crate::time::Instant;
@@ -375,12 +375,27 @@ impl Membership {
             return;
         }
         let Some(waiting) = self.pings.take(ack.number) else { return };
+        // What was asked before a pause of this node says that the member lives, not how slow it is.
+        if waiting.sent >= self.late_until {
+            self.note_answer(now, sender, ack.number, &waiting);
+        }
+        if let Purpose::Relay(relay) = waiting.purpose {
+            self.relay_back(sender, relay);
+        }
+        if let Some(round) = self.round.as_mut().filter(|round| round.first_ping == ack.number) {
+            round.answered_directly = true;
+        }
+        self.on_answer(now, sender);
+    }
+
+    /// How long an answer took, and what follows for the member and for this node's trust in itself.
+    fn note_answer(&mut self, now: Instant, sender: NodeId, number: u32, waiting: &Waiting) {
         let took = now.since(waiting.sent);
         self.answers.note(sender, waiting.sent, took);
         let interval = self.params.probe_interval;
         self.push(Output::RoundTrip { member: sender, took });
-        let in_time = self.round.as_ref().is_some_and(|round| round.first_ping == ack.number);
-        let late = !in_time && took > self.params.probe_interval / 2;
+        let in_time = self.round.as_ref().is_some_and(|round| round.first_ping == number);
+        let late = !in_time && took > interval / 2;
         self.table.edit(sender, |member| {
             member.add_answer(now, waiting.sent, interval);
             if late {
@@ -395,13 +410,6 @@ impl Membership {
             // A call or an examination: timely answers are as good a sign as those of the rounds.
             self.trust_more(now);
         }
-        if let Purpose::Relay(relay) = waiting.purpose {
-            self.relay_back(sender, relay);
-        }
-        if let Some(round) = self.round.as_mut().filter(|_| in_time) {
-            round.answered_directly = true;
-        }
-        self.on_answer(now, sender);
     }
 
     /// The member has answered this node, directly or through others.

@@ -25,9 +25,10 @@ const SILENT: u8 = u8::MAX;
 /// The low bits of a word: which doubling of [`UNIT`] the round trip lies below.
 const ROUND_TRIP: u8 = 0b0001_1111;
 /// The shortest round trip that is told apart: what is faster differs with the load of a machine.
-const UNIT: Duration = Duration::from_millis(4);
-/// Upper bounds of the classes of loss in permille, in the high three bits.
-const LOSSES: [u16; 6] = [50, 150, 300, 500, 750, 1_000];
+const UNIT: Duration = Duration::from_millis(16);
+/// Upper bounds of the classes of loss in permille, in the high three bits. One answer that is missed
+/// makes no other class.
+const LOSSES: [u16; 6] = [150, 300, 450, 600, 800, 1_000];
 /// Reviews after which a word beside the one told is told.
 const LASTING: u32 = 8;
 /// Intervals between two sends because of another round trip or loss.
@@ -219,9 +220,9 @@ mod tests {
     #[test]
     fn a_word_says_a_bound_of_the_round_trip_and_of_the_loss() {
         assert_eq!(round_trip(SILENT), None);
-        assert_eq!(round_trip(0), Some(Duration::from_millis(4)));
-        assert_eq!(round_trip(5), Some(Duration::from_millis(128)));
-        assert_eq!((loss(9), loss(1 << 5 | 9), loss(5 << 5)), (50, 150, 1_000));
+        assert_eq!(round_trip(0), Some(Duration::from_millis(16)));
+        assert_eq!(round_trip(3), Some(Duration::from_millis(128)));
+        assert_eq!((loss(9), loss(1 << 5 | 9), loss(5 << 5)), (150, 300, 1_000));
         for word in 0..=u8::MAX {
             let _any_word_of_a_peer = (round_trip(word), loss(word));
         }

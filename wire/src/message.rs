@@ -472,7 +472,7 @@ pub struct Hearing {
     /// The sender's voters.
     pub set: VoterSetTag,
     /// One word for each voter of the set, in the order of names: 255 for one that is not heard; else
-    /// the doublings of 4 ms that the round trip lies below in the low five bits, and a
+    /// the doublings of 16 ms that the round trip lies below in the low five bits, and a
     /// class of loss in the others.
     pub row: Vec<u8>,
 }
