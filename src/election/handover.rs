@@ -407,6 +407,20 @@ impl Machine {
         }
     }
 
+    /// Work that was to have ended by now: the lease is renewed no more.
+    pub(super) fn notice_overdue(&mut self, now: Instant) {
+        let Some(handover) = &mut self.handover else { return };
+        let Stage::Ending { to, by } = handover.stage else { return };
+        if now < by {
+            return;
+        }
+        handover.stage = Stage::Overdue { to };
+        // Nor does a re-election under way renew it: its votes would.
+        if let Some(core) = &mut self.core {
+            core.give_up(now);
+        }
+    }
+
     /// Does what has become due of a handover.
     pub(super) fn pursue_handover(&mut self, now: Instant) {
         let leading = self.core.as_ref().and_then(Core::leading_term);
@@ -440,16 +454,7 @@ impl Machine {
                     self.send(to, Message::Offer(Offer { set, number, term }));
                 }
             }
-            Stage::Ending { to, by } => {
-                if now >= *by {
-                    handover.stage = Stage::Overdue { to: *to };
-                    // Nor does a re-election under way renew it: its votes would.
-                    if let Some(core) = &mut self.core {
-                        core.give_up(now);
-                    }
-                }
-            }
-            Stage::Overdue { .. } => {}
+            Stage::Ending { .. } | Stage::Overdue { .. } => {}
             Stage::Handed { to, gap, next_at, until } => {
                 let known = self.follow.leader(now).filter(|known| known.term > term);
                 let led = known.map(|known| (known.id, known.term));

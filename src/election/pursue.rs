@@ -19,6 +19,8 @@ impl Machine {
     /// Does what has become due; harmless at any time and as often as one likes.
     pub(super) fn settle(&mut self, now: Instant) {
         self.expire(now);
+        // Before anything renews the lease: this may be a late wake-up.
+        self.notice_overdue(now);
         self.learn(now);
         self.retry_store(now);
         self.cast_deferred(now);
