@@ -4,6 +4,7 @@
 //! `PICTURES=FOLDER` has pictures of the page written there, in both themes, wide and narrow, to be looked at.
 
 mod browser;
+mod crowd;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -68,7 +69,7 @@ fn leads(node: usize) -> String {
 
 #[track_caller]
 fn can_be_read(browser: &Browser, what: &str) {
-    for (width, name) in [(1280, "wide"), (800, "middle"), (390, "narrow")] {
+    for (width, name) in [(1280, "wide"), (800, "middle"), (360, "narrow")] {
         for scheme in ["light", "dark"] {
             browser.look(width, scheme);
             let overflow = "document.documentElement.scrollWidth - innerWidth";
