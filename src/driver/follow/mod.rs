@@ -11,6 +11,7 @@
 mod fixtures;
 pub mod heard;
 pub mod known;
+pub mod learn;
 pub mod way;
 
 use arc_swap::ArcSwap;
