@@ -108,6 +108,9 @@ fn a_node_without_udp_shows_what_others_say_and_for_no_longer_than_the_lease() {
     assert_eq!(said["voters"][NAMES[leader]]["detail"], "direct");
     assert_eq!(said["voters"][NAMES[(leader + 1) % 5]]["detail"], "indirect");
     assert_eq!(udp_sockets(&said["pid"]), 0);
+    wait_for("it to read the events", || {
+        (cluster.metric(leader, "ringrift_p2p_event_readers ") > 0.5).then_some(())
+    });
     let voter = cluster.status(leader);
     assert!(udp_sockets(&voter.0["pid"]) > 0, "and a voter has some");
     assert_eq!(voter.0["follows_over"], "gossip");
@@ -182,6 +185,9 @@ fn a_proxy_is_the_only_way_out() {
         let seen = asked.lock().unwrap().clone();
         let wanted = format!("{word} {}:8770", proxy::NAME);
         assert!(seen.contains(&wanted), "{seen:?}");
+        wait_for("it to read the events", || {
+            (cluster.metric(0, "ringrift_p2p_event_readers ") > 0.5).then_some(())
+        });
     }
     // Without the proxy there is no way.
     let follower = Follower::start(&cluster, &near, "alone", &["--follow", &url(&cluster, 0)]);
