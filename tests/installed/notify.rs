@@ -28,7 +28,7 @@ impl Manager {
         let mut command = cluster.net(node).command("bash");
         // As systemd does: the main process is the one whose watchdog it is.
         let script = "export WATCHDOG_PID=$$; exec -a \"$0\" \"$@\"";
-        let line = setting("ExecStart");
+        let line = command_line();
         let mut words = line.split(' ').skip(1);
         command.args(["-c", script, words.next().expect("a name")]);
         command.arg(env!("CARGO_BIN_EXE_ringrift-p2p")).args(words);
