@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::support::cluster::{Cluster, Timing, on_loopback};
 use crate::support::{NAMES, PATIENCE, wait_for};
-use crate::unit::setting;
+use crate::unit::command_line;
 
 /// A lease that no test waits for.
 const LONG: Timing = Timing { heartbeat_ms: 1_000, lease_ms: 60_000 };
