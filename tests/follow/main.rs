@@ -3,7 +3,6 @@
 
 #![cfg(test)]
 
-mod old;
 mod proxy;
 #[expect(dead_code, reason = "tests/daemon and tests/netns use the rest")]
 #[path = "../support/mod.rs"]
@@ -20,6 +19,7 @@ use std::time::Instant;
 use support::cluster::{Cluster, Timing, on_loopback};
 use support::http::{Answer, Client};
 use support::net::Net;
+use support::old::Old;
 use support::process::{Process, program};
 use support::{NAMES, wait_for};
 
@@ -299,7 +299,7 @@ fn the_old_process_is_compared_with_and_not_followed() {
     let Some(mut cluster) = on_loopback(TIMING) else { return };
     let net = Arc::clone(cluster.net(0));
     let place: SocketAddr = "127.0.0.66:8770".parse().expect("an address");
-    let old = old::Old::start(&net, place, NAMES[1]);
+    let old = Old::start(&net, place, NAMES[1]);
     let at = format!("http://{place}");
     for node in 0..5 {
         let mut command = cluster.command(node);
@@ -329,7 +329,7 @@ fn the_old_process_is_compared_with_and_not_followed() {
     });
     assert!(error.contains("500"), "{error}");
 
-    let old = old::Old::start(&net, "127.0.0.67:8770".parse().expect("an address"), NAMES[1]);
+    let old = Old::start(&net, "127.0.0.67:8770".parse().expect("an address"), NAMES[1]);
     old.say("role", json!("leader"));
     let follower =
         Follower::start(&cluster, &net, "watcher", &["--follow", "http://127.0.0.67:8770"]);

@@ -1,5 +1,5 @@
 //! README's way from the package to a cluster that is seen by Prometheus: three hosts with a systemd of their own, a fourth
-//! that follows over HTTP, and a fifth with Debian's Prometheus.
+//! that follows over HTTP, and a fifth with Debian's Prometheus. Beside each voter a shadow, as docs/migration.md starts it.
 
 use crate::booted::{PATIENCE, System};
 use crate::support::net::Net;
@@ -20,14 +20,20 @@ apt-get install -qy /tmp/package.deb
 [ "$(systemctl show -P ActiveState ringrift-p2p)" = inactive ]
 "#;
 
-/// On each voter: the block of README that writes a file, and the commands after it.
+/// On each voter, once it has the file: the commands of README, and those of docs/migration.md for a shadow.
 const VOTER: &str = r#"
 ringrift-p2p check --config distributed_hosts.yaml
 install -D -m 644 distributed_hosts.yaml /etc/ringrift/distributed_hosts.yaml
 systemctl enable --now ringrift-p2p
 until_so 'systemctl status ringrift-p2p | grep -E "(leads|follows [abc]) in term [0-9]+; 3 of 3 voters reachable"'
 ringrift-p2p status
+SHADOW
+until_so 'curl -s localhost:8771/status | jq -e ".shadow.fields | .leader_id.agrees and .alive_peers.agrees"'
+systemctl show -P User,ExecMainStatus ringrift-shadow
+! pgrep -f "p2p_orchestrator.*8771"
+echo yes >/mnt/told/ready
 until_so '[ -e /mnt/told/end ]'
+systemctl stop ringrift-shadow
 "#;
 
 /// On a host that UDP does not reach, and that has no configuration.
@@ -39,6 +45,7 @@ systemctl enable --now ringrift-p2p
 until_so 'systemctl status ringrift-p2p | grep -E "follows [abc] in term [0-9]+; 3 of 3 voters reachable"'
 pgrep -f p2p_orchestrator
 [ "$(curl -s http://localhost:8770/status | jq -r .follows_over)" = http ]
+echo yes >/mnt/told/ready
 until_so '[ -e /mnt/told/end ]'
 "#;
 
@@ -52,7 +59,8 @@ asked() { curl -s "http://localhost:9090/api/v1/$1"; }
 until_so '[ "$(asked targets | jq "[.data.activeTargets[] | select(.labels.job == \"ringrift\" and .health == \"up\")] | length")" = 4 ]'
 until_so '[ "$(asked query?query=ringrift_p2p_is_leader | jq ".data.result | length")" = 4 ]'
 [ "$(asked alerts | jq '[.data.alerts[] | select(.labels.job == "ringrift")] | length')" = 0 ]
-echo yes >/mnt/told/quiet
+echo yes >/mnt/told/ready
+until_so '[ -e /mnt/told/cut ]'
 until_so 'asked alerts | jq -r ".data.alerts[].labels.alertname" | grep RingriftNotScraped'
 "#;
 
@@ -77,6 +85,14 @@ fn into_prometheus() -> String {
     put("rule_files", rules) + &put("scrape_configs", scrape)
 }
 
+/// The commands that start a shadow.
+fn shadow() -> String {
+    let page = text("docs/migration.md");
+    let after = page.split_once("   ```sh\n").expect("commands").1;
+    let block = after.split_once("   ```").expect("an end").0;
+    block.replace("sudo ", "")
+}
+
 #[test]
 #[ignore = "needs a package, and root with cgroups of version 2: PACKAGE=$(ls $PWD/target/debian/*.deb) cargo test --test installed -- --ignored hosts"]
 fn three_installed_hosts_elect_a_fourth_follows_and_prometheus_alerts() {
@@ -92,7 +108,8 @@ fn three_installed_hosts_elect_a_fourth_follows_and_prometheus_alerts() {
         host.ip("link set eth0 up");
     }
     let file = block("voters: [a, b, c]");
-    let voter = format!("cat >distributed_hosts.yaml <<'END'\n{file}\nEND\n{VOTER}");
+    let voter = VOTER.replace("SHADOW\n", &shadow());
+    let voter = format!("cat >distributed_hosts.yaml <<'END'\n{file}\nEND\n{voter}");
     let watch = WATCH.replace("COMMANDS\n", &into_prometheus());
     let scripts = [voter.as_str(), &voter, &voter, FOLLOWER, &watch];
     let mut systems: Vec<_> = hosts
@@ -103,14 +120,16 @@ fn three_installed_hosts_elect_a_fourth_follows_and_prometheus_alerts() {
         })
         .collect();
     let mut watching = systems.pop().expect("the last");
-    let seen = within(PATIENCE, || {
-        let failed = systems.iter().chain([&watching]).any(|it| !it.told("rc").is_empty());
-        (failed || !watching.told("quiet").is_empty()).then_some(())
+    let ready = within(PATIENCE, || {
+        let mut all = systems.iter().chain([&watching]);
+        let failed = all.clone().any(|it| !it.told("rc").is_empty());
+        (failed || all.all(|it| !it.told("ready").is_empty())).then_some(())
     });
-    if seen.is_none() || watching.told("quiet").is_empty() {
-        let all = systems.iter().chain([&watching]);
-        panic!("{}", all.map(|it| it.told("out")).collect::<Vec<_>>().join("\n--\n"));
-    }
+    let all = systems.iter().chain([&watching]);
+    let wrong = all.filter(|it| ready.is_none() || !it.told("rc").is_empty());
+    let wrong: Vec<_> = wrong.map(|it| it.told("out")).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n--\n"));
+    watching.tell("cut", "");
     hub.ip("link set h2 down");
     eprintln!("{}", watching.wait());
     for mut system in systems {

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::support::NAMES;
-use crate::support::net::Net;
+use super::NAMES;
+use super::net::Net;
 
 /// What it says; dropped, the stand-in says it on until its network goes.
 pub struct Old {
