@@ -4,7 +4,7 @@
 //! [`super::core`]'s.
 
 use core::time::Duration;
-use ringrift_wire::{NodeId, Opinion, Priority};
+use ringrift_wire::{NodeId, Opinion, Priority, Refusal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::event::ElectionCause;
@@ -31,6 +31,8 @@ struct Asked {
     questions: VecDeque<(u64, Instant)>,
     next_at: Instant,
     gap: Duration,
+    /// Until it is asked again, should it not have heard yet that the leader has released its term; doubles.
+    late: Duration,
     heard: Option<Heard>,
 }
 
@@ -114,9 +116,13 @@ impl Campaign {
 
     /// A question of that number left.
     pub fn asked(&mut self, now: Instant, voter: NodeId, number: u64, pace: Pace) {
-        let first =
-            || Asked { questions: VecDeque::new(), next_at: now, gap: pace.delta / 2, heard: None };
-        let asked = self.asked.entry(voter).or_insert_with(first);
+        let asked = self.asked.entry(voter).or_insert_with(|| Asked {
+            questions: VecDeque::new(),
+            next_at: now,
+            gap: pace.delta / 2,
+            late: pace.delta / 4,
+            heard: None,
+        });
         if asked.questions.len() == MAX_QUESTIONS {
             asked.questions.pop_front();
         }
@@ -154,6 +160,19 @@ impl Campaign {
             Opinion::Yes { .. } => (free_at - pace.delta).max(now + pace.delta),
             Opinion::No(_) | Opinion::Better(_) => free_at.max(now + pace.delta),
         };
+        // The word that freed this node from the leader reaches the others about now.
+        let bound = match opinion {
+            Opinion::Yes { free_in_us } => free_in_us > 0,
+            Opinion::No(why) => {
+                matches!(why, Refusal::LeaderAlive { .. } | Refusal::Promised { .. })
+            }
+            Opinion::Better(_) => false,
+        };
+        let late = bound && self.cause == ElectionCause::LeaderReleased;
+        let again = if late { again.min(now + asked.late) } else { again };
+        if late {
+            asked.late = (asked.late * 2).min(pace.longest);
+        }
         asked.next_at = again.min(now + pace.longest);
         self.highest_term = self.highest_term.max(term);
         Some(now.since(sent_at))
@@ -213,8 +232,7 @@ impl Campaign {
 }
 
 /// How long a refusal will last, where it says so.
-fn free_in(why: ringrift_wire::Refusal) -> Option<Duration> {
-    use ringrift_wire::Refusal;
+fn free_in(why: Refusal) -> Option<Duration> {
     match why {
         Refusal::Promised { free_in_us }
         | Refusal::Abstaining { free_in_us }
@@ -231,6 +249,35 @@ fn free_in(why: ringrift_wire::Refusal) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// On loopback the first that hears of the release asks before the others have heard of it.
+    #[test]
+    fn whoever_has_not_heard_of_the_release_is_asked_again_soon_and_ever_more_rarely() {
+        let at = |ms| Instant::ZERO + Duration::from_millis(ms);
+        let pace = Pace { delta: Duration::from_millis(8), longest: Duration::from_millis(30) };
+        let voter: NodeId = "b".parse().unwrap();
+        let priority =
+            Priority { drained: false, last: false, stability: 0, centrality: 0, gpu: 0, order: 1 };
+        let alive = Opinion::No(Refusal::LeaderAlive { free_in_us: 900_000 });
+        for (cause, pauses) in [
+            (ElectionCause::LeaderReleased, [2, 4, 8, 16, 30, 30]),
+            (ElectionCause::LeaderSuspected, [30; 6]),
+        ] {
+            let mut campaign = Campaign::new(cause, at(0), at(0), priority);
+            let mut now = at(0);
+            for (number, pause) in pauses.into_iter().enumerate() {
+                assert!(campaign.is_due(now, voter));
+                let number = u64::try_from(number).unwrap();
+                campaign.asked(now, voter, number, pace);
+                campaign.heard(now, voter, number, 0, alive, pace);
+                assert_eq!(
+                    campaign.next_at(now, &[voter], pace),
+                    now + Duration::from_millis(pause)
+                );
+                now = now + Duration::from_millis(pause);
+            }
+        }
+    }
 
     #[test]
     fn an_answer_counts_unless_one_to_a_later_question_has_overtaken_it() {

@@ -285,6 +285,12 @@ impl Member {
         &self.refuted_accusers
     }
 
+    /// Whether it is configured and has left: it is expected back.
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        self.seed && matches!(self.health, Health::Left)
+    }
+
     /// Whether it answers and is still counted as dead, because it comes and goes.
     #[must_use]
     pub const fn is_held_off(&self) -> bool {

@@ -159,10 +159,15 @@ impl Network {
 
     /// A new process of that name, on the same address.
     pub(super) fn restart(&mut self, number: usize, boot: Boot) {
+        let seeds = (0..self.len()).collect::<Vec<_>>();
+        self.restart_knowing(number, boot, &seeds);
+    }
+
+    /// The same, with only those in its configuration.
+    pub(super) fn restart_knowing(&mut self, number: usize, boot: Boot, seeds: &[usize]) {
         self.kill(number);
         self.hosts[number].boot = boot;
-        let seeds = (0..self.len()).collect::<Vec<_>>();
-        self.boot(number, &seeds);
+        self.boot(number, seeds);
     }
 
     pub(super) fn stop_for(&mut self, number: usize, length: Duration) {

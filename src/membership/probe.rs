@@ -18,8 +18,8 @@
 //! 2. Each node sends one first ping an interval, whatever the number of members; a voter sends
 //!    every second one to a voter.
 //! 3. The lost are called at most one an interval, two where most are lost, each at most once in up to
-//!    [`CALL_SPACING`] intervals, the fewer the members the oftener; a
-//!    member that has left is not called.
+//!    [`CALL_SPACING`] intervals, the fewer the members the oftener. Configured members that have left are
+//!    called where no lost one is, each [`AWAY_SPACING`] times more rarely; others that have left are not.
 
 use core::net::SocketAddr;
 use core::ops::Bound;
@@ -36,6 +36,9 @@ use crate::time::Instant;
 const MAX_STALEST: usize = 8;
 /// The most intervals between two calls of one lost member.
 const CALL_SPACING: u32 = 4;
+/// How much more rarely a configured member that has left is called than a lost one: it greets the voters
+/// itself when it is back, and only where those have all been away, too, does nobody hear of it.
+const AWAY_SPACING: u32 = 4;
 /// Lost members looked at for one call.
 const MAX_LOOKED_AT: usize = 32;
 /// Lost members called when one of them has come back.
@@ -157,7 +160,7 @@ impl Membership {
     /// Pings a member that is not reachable, if the last call is so long ago.
     pub(super) fn call(&mut self, now: Instant, member: NodeId, spacing: Duration) -> bool {
         let due = self.table.get(member).is_some_and(|member| {
-            matches!(member.health, Health::Unknown | Health::Dead)
+            (matches!(member.health, Health::Unknown | Health::Dead) || member.is_away())
                 && member.address.is_some()
                 && member.called_at.is_none_or(|called| now.since(called) >= spacing)
         });
@@ -174,9 +177,10 @@ impl Membership {
         due
     }
 
-    /// When the next lost member is due to be called; never while nobody is lost.
+    /// When the next lost member is due to be called; never while nobody is lost or away.
     pub(super) fn calls_at(&self) -> Option<Instant> {
-        (!self.table.lost().is_empty()).then_some(self.next_call)
+        let anybody = !self.table.lost().is_empty() || !self.table.away().is_empty();
+        anybody.then_some(self.next_call)
     }
 
     /// Calls a lost member when one is due. Local health does not stretch this: a node that was cut
@@ -188,15 +192,33 @@ impl Membership {
         let most = self.table.lost().len() > self.table.reachable();
         self.next_call = now + self.params.probe_interval / if most { 2 } else { 1 };
         self.call_held(now);
-        self.call_lost(now, 1);
+        if self.call_lost(now, 1) == 0 {
+            self.call_away(now);
+        }
     }
 
-    /// Invariant 3: calls up to `count` lost members, so that a healed partition becomes one cluster.
-    pub(super) fn call_lost(&mut self, now: Instant, count: usize) {
-        let interval = self.params.probe_interval;
-        // Where few could call, each does it more often.
+    /// Between two calls of one lost member: where few could call, each does it more often.
+    fn call_spacing(&self) -> Duration {
         let callers = (self.table.reachable() / 4).clamp(1, CALL_SPACING as usize) as u32;
-        let spacing = if count > 1 { interval / 8 } else { interval * callers };
+        self.params.probe_interval * callers
+    }
+
+    /// Invariant 3: calls one configured member that has left.
+    fn call_away(&mut self, now: Instant) {
+        let spacing = self.call_spacing() * AWAY_SPACING;
+        let away = self.table.away().iter().filter_map(|&id| self.table.get(id));
+        let longest = away.min_by_key(|member| member.called_at.max(Some(member.since)));
+        let long_enough = longest.filter(|member| now.since(member.since) >= spacing);
+        if let Some(member) = long_enough.map(|member| member.id) {
+            self.call(now, member, spacing);
+        }
+    }
+
+    /// Invariant 3: calls up to `count` lost members, so that a healed partition becomes one cluster. Returns
+    /// how many.
+    pub(super) fn call_lost(&mut self, now: Instant, count: usize) -> usize {
+        let interval = self.params.probe_interval;
+        let spacing = if count > 1 { interval / 8 } else { self.call_spacing() };
         let lost = self.table.lost();
         let after = self.last_called.map_or(Bound::Unbounded, Bound::Excluded);
         let around = lost.range((after, Bound::Unbounded)).chain(lost.iter());
@@ -209,6 +231,7 @@ impl Membership {
             self.last_called = Some(member);
             called += usize::from(self.call(now, member, spacing));
         }
+        called
     }
 
     pub(super) fn start_round(&mut self, now: Instant) {

@@ -4,7 +4,8 @@
 //! indices and the digest are always true.
 //!
 //! Invariants
-//! 1. `suspects` holds exactly the suspect members, `lost` exactly the dead and the unknown.
+//! 1. `suspects` holds exactly the suspect members, `lost` exactly the dead and the unknown, `away` exactly
+//!    the configured members that have left.
 //! 2. The digest depends only on the names, sequences and incarnations of the reachable members and
 //!    of this node: two nodes with the same view have the same digest. Suspicion is left out because
 //!    it passes, the dead and the left because nodes forget them at different times.
@@ -27,6 +28,7 @@ pub(super) struct Table {
 struct Indices {
     suspects: BTreeSet<NodeId>,
     lost: BTreeSet<NodeId>,
+    away: BTreeSet<NodeId>,
     reachable: usize,
     /// Sum of the marks of the reachable members.
     sum: u32,
@@ -61,6 +63,11 @@ impl Table {
 
     pub(super) const fn lost(&self) -> &BTreeSet<NodeId> {
         &self.indices.lost
+    }
+
+    /// The configured members that have left: they are expected back.
+    pub(super) const fn away(&self) -> &BTreeSet<NodeId> {
+        &self.indices.away
     }
 
     /// Puts a member in, in place of one of the same name.
@@ -105,6 +112,9 @@ impl Indices {
             Health::Unknown | Health::Dead => {
                 self.lost.insert(member.id);
             }
+            Health::Left if member.is_away() => {
+                self.away.insert(member.id);
+            }
             Health::Left => {}
         }
         if member.health == Health::Suspect {
@@ -118,6 +128,7 @@ impl Indices {
             self.sum = self.sum.wrapping_sub(member_mark(member));
         }
         self.lost.remove(&member.id);
+        self.away.remove(&member.id);
         self.suspects.remove(&member.id);
     }
 }
@@ -175,20 +186,22 @@ mod tests {
         table.insert(member("a", Health::Unknown, 0));
         let a = table.iter().next().expect("a member").id;
         let indices = |table: &Table| {
-            (table.reachable(), table.suspects().len(), table.lost().len(), table.len())
+            let (lost, away) = (table.lost().len(), table.away().len());
+            (table.reachable(), table.suspects().len(), lost, away, table.len())
         };
-        assert_eq!(indices(&table), (0, 0, 1, 1));
-        for (health, expected) in [
-            (Health::Alive, (1, 0, 0, 1)),
-            (Health::Suspect, (1, 1, 0, 1)),
-            (Health::Dead, (0, 0, 1, 1)),
-            (Health::Left, (0, 0, 0, 1)),
+        assert_eq!(indices(&table), (0, 0, 1, 0, 1));
+        for (health, seed, expected) in [
+            (Health::Alive, false, (1, 0, 0, 0, 1)),
+            (Health::Suspect, false, (1, 1, 0, 0, 1)),
+            (Health::Dead, false, (0, 0, 1, 0, 1)),
+            (Health::Left, false, (0, 0, 0, 0, 1)),
+            (Health::Left, true, (0, 0, 0, 1, 1)),
         ] {
-            table.edit(a, |member| member.health = health);
+            table.edit(a, |member| (member.health, member.seed) = (health, seed));
             assert_eq!(indices(&table), expected);
         }
         table.remove(a);
-        assert_eq!(indices(&table), (0, 0, 0, 0));
+        assert_eq!(indices(&table), (0, 0, 0, 0, 0));
         assert_eq!(table.digest(7), 7);
     }
 }

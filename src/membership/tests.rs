@@ -309,6 +309,23 @@ fn left_stays_left() {
     assert!(network.run_until(SECOND, Network::all_alive).is_some());
 }
 
+/// The restarted voters do not know of the stranger, and nobody else that it could hear of them from is there.
+#[test]
+fn voters_that_all_left_and_started_again_are_found_by_an_observer_that_they_do_not_know() {
+    let mut network = Network::new(5, 5, Params { open: true, ..params() }, 14);
+    let stranger = network.add_stranger(&[0, 1, 2, 3, 4]);
+    assert!(network.run_until(SECOND * 30, Network::all_alive).is_some());
+    for voter in 0..5 {
+        network.with(voter, Membership::leave);
+    }
+    network.run(SECOND);
+    assert!((0..5).all(|voter| network.health(stranger, voter) == Some(Health::Left)));
+    for voter in 0..5 {
+        network.restart_knowing(voter, Boot { sequence: 1_001, nonce: 5 }, &[0, 1, 2, 3, 4]);
+    }
+    assert!(network.run_until(SECOND * 30, Network::all_alive).is_some());
+}
+
 #[test]
 fn loss_of_twenty_and_forty_percent_kills_nobody() {
     for loss in [200, 400] {

@@ -3,6 +3,7 @@
 use ringrift_p2p::election::{LossCause, Reply};
 use ringrift_p2p::node::Command;
 use ringrift_p2p::rng::Rng;
+use ringrift_wire::NodeId;
 
 use crate::checkers::Violation;
 use crate::checkers::replies::{ANSWERED, Truth};
@@ -188,13 +189,16 @@ impl World {
     }
 
     /// A host hears GO of a takeover.
-    pub(crate) fn hears_takeover(&mut self, host: usize, nonce: u64, term: u64) {
+    pub(crate) fn hears_takeover(&mut self, host: usize, from: NodeId, nonce: u64, term: u64) {
         let state = &self.hosts[host];
         let local = state.clock.local(self.now);
-        let core = state.process.as_ref().and_then(|process| process.node.core());
-        // It is news to whoever has promised that leader something.
-        let promise = core.and_then(|core| core.promise(local));
-        if promise.is_some_and(|promise| (promise.nonce, promise.term) == (nonce, term)) {
+        let Some(process) = &state.process else { return };
+        // It is news to whoever has promised that leader something, or follows it, as an empty voter does.
+        let promise = process.node.core().and_then(|core| core.promise(local));
+        let promised = promise.is_some_and(|it| (it.nonce, it.term) == (nonce, term));
+        let status = process.node.status(local);
+        let followed = status.follows.is_some_and(|known| (known.id, known.term) == (from, term));
+        if promised || followed {
             let result = self.checkers.takeovers.moves(self.now, host, false);
             self.check(result);
         }
@@ -249,7 +253,14 @@ impl World {
         while self.violation.is_none() && self.now < end {
             self.run_for(self.options.heartbeat);
             let standing = self.better(healed);
-            let result = self.checkers.takeovers.observe(self.now, standing);
+            let why = |leader: usize| {
+                let state = &self.hosts[leader];
+                let status =
+                    state.process.as_ref().map(|it| it.node.status(state.clock.local(self.now)));
+                status.and_then(|it| it.why(state.clock.local(self.now)).no_takeover)
+            };
+            let said = standing.and_then(|(leader, _)| why(leader));
+            let result = self.checkers.takeovers.observe(self.now, standing, said);
             self.check(result);
             if standing.is_none() && self.leader().is_some() && self.now + MS > end / 2 {
                 break;

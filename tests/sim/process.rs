@@ -62,7 +62,7 @@ impl World {
             && m.takeover
             && self.hosts[host].voter_set.contains(envelope.sender)
         {
-            self.hears_takeover(host, envelope.boot.nonce, m.term);
+            self.hears_takeover(host, envelope.sender, envelope.boot.nonce, m.term);
         }
         let minority = &mut self.checkers.minority;
         match &envelope.message {

@@ -17,16 +17,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Looks before that is given up.
 const LOOKS: u32 = 500;
 
+/// Looks in a row that find nobody: a program that is just being started has no environment yet for a moment.
+const CLEAN_LOOKS: u32 = 2;
+
 /// Kills every process that bears the mark of this store, until none is left. Returns how many there were.
 ///
 /// # Errors
 /// Some could not be ended; how many.
 pub fn end(store: &Path) -> Result<usize, usize> {
     let mark = format!("{MARK}={}", store.display());
-    let mut most = 0;
+    let (mut most, mut clean) = (0, 0);
     for _ in 0..LOOKS {
         let left = marked(mark.as_bytes());
-        if left.is_empty() {
+        clean = if left.is_empty() { clean + 1 } else { 0 };
+        if clean == CLEAN_LOOKS {
             return Ok(most);
         }
         most = most.max(left.len());
@@ -59,8 +63,15 @@ mod tests {
     #[test]
     fn what_bears_the_mark_of_the_store_is_ended_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let start =
-            |store: &Path| Command::new("sleep").arg("1000").env(MARK, store).spawn().unwrap();
+        // It runs before its environment can be read.
+        let start = |store: &Path| {
+            let child = Command::new("sleep").arg("1000").env(MARK, store).spawn().unwrap();
+            let environment = format!("/proc/{}/environ", child.id());
+            while fs::read(&environment).unwrap().is_empty() {
+                thread::yield_now();
+            }
+            child
+        };
         let (mut ours, mut other) = (start(dir.path()), start(&dir.path().join("other")));
         // The child is not collected while it is looked for: it must not count once it is dead.
         assert_eq!(end(dir.path()), Ok(1));

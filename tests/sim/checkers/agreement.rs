@@ -43,8 +43,8 @@ pub(crate) struct Agreement {
     worst: Nanos,
     /// For how long a host may name no leader while there is one.
     unnamed: Nanos,
-    /// When each host last named the leader, or there was none.
-    named: BTreeMap<usize, Nanos>,
+    /// Since when each host is seen to name no leader while there is one.
+    silent: BTreeMap<usize, Nanos>,
     /// How long a lease is believed in, and who has led since when.
     lease: Nanos,
     leader: Option<(NodeId, Nanos)>,
@@ -58,7 +58,7 @@ impl Agreement {
             bound: bound(options, one_way),
             worst: 0,
             unnamed: unnamed(options, one_way),
-            named: BTreeMap::new(),
+            silent: BTreeMap::new(),
             lease: drifted(options.leases().1, options),
             leader: None,
         }
@@ -82,11 +82,11 @@ impl Agreement {
         host: usize,
         rightly: bool,
     ) -> Result<(), Violation> {
-        let since = self.named.entry(host).or_insert(now);
         if rightly {
-            *since = now;
+            self.silent.remove(&host);
+            return Ok(());
         }
-        let since = (*since).max(self.due());
+        let since = (*self.silent.entry(host).or_insert(now)).max(self.due());
         if now <= since.saturating_add(self.unnamed) {
             return Ok(());
         }

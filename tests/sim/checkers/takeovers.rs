@@ -108,11 +108,13 @@ impl Takeovers {
         }
     }
 
-    /// Time has passed after the healing; the leader, and the voter that is better than it, if one is.
+    /// Time has passed after the healing; the leader, the voter that is better than it, if one is, and
+    /// what the leader says of it.
     pub(crate) fn observe(
         &mut self,
         now: Nanos,
         standing: Option<(usize, usize)>,
+        said: Option<String>,
     ) -> Result<(), Violation> {
         let Some((after, every)) = self.rules else { return Ok(()) };
         let Some((leader, better)) = standing else {
@@ -132,7 +134,9 @@ impl Takeovers {
         let due = (since + stretch(after)).max(free) + self.slack;
         if now > due {
             let what = format!(
-                "host {better} has been better than the leader {leader} since {since} ns, and does not lead"
+                "host {better} has been better than the leader {leader} since {since} ns, and does not lead; \
+                 the leader says: {}",
+                said.unwrap_or_default()
             );
             return Err(Violation { at: now, rule: "I9", what });
         }
