@@ -269,10 +269,10 @@ fn followers_and_shadows_raise_alerts_of_their_own_and_no_others() {
     let watcher = ["--node", "watcher", "--address", "127.0.0.98:8770", "--follow", &follows];
     let mut others = vec![run("watcher", &watcher)];
     let mut shadows = Vec::new();
-    for node in 0..5 {
+    for (node, name) in NAMES.into_iter().enumerate() {
         let beside =
             if node == 0 { "127.0.0.97:8770".to_owned() } else { cluster.http(node).to_string() };
-        let arguments = ["--node", NAMES[node], "--port", "8771", "--shadow", &beside];
+        let arguments = ["--node", name, "--port", "8771", "--shadow", &beside];
         others.push(run(&format!("shadow-{node}"), &arguments));
         shadows.push(format!("{}:8771", cluster.address(node)));
     }

@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::way::Ways;
-use crate::client::sse::Reader;
 
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -21,16 +20,17 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// The events after which somebody else may lead.
 const REASONS: [&str; 4] = ["leader_changed", "leadership_gained", "leadership_lost", "reset"];
 
+/// The longest name of an event that is read.
+const MOST: usize = 64;
+
 /// Listens to the node at that place, for ever.
 pub(super) async fn listen(ways: Arc<Ways>, place: usize, news: Arc<Notify>) {
     let Some(door) = ways.doors().get(place) else { return };
     loop {
         if let Ok(mut body) = door.events().await {
-            let mut reader = Reader::new();
+            let mut line = Vec::new();
             while let Ok(Some(Ok(frame))) = timeout(SILENCE, body.frame()).await {
-                let Some(bytes) = frame.data_ref() else { continue };
-                let Ok(events) = reader.read(bytes) else { break };
-                if events.iter().any(|event| REASONS.contains(&event.name.as_str())) {
+                if frame.data_ref().is_some_and(|bytes| has_reason(&mut line, bytes)) {
                     news.notify_one();
                 }
             }
@@ -39,6 +39,21 @@ pub(super) async fn listen(ways: Arc<Ways>, place: usize, news: Arc<Notify>) {
         }
         sleep(AGAIN).await;
     }
+}
+
+/// Whether one of the events whose name ends in these bytes is a reason. `line` has what came of the line before them.
+fn has_reason(line: &mut Vec<u8>, bytes: &[u8]) -> bool {
+    let mut found = false;
+    for &byte in bytes {
+        if byte == b'\n' {
+            let name = line.strip_prefix(b"event: ");
+            found |= name.is_some_and(|name| REASONS.iter().any(|it| it.as_bytes() == name));
+            line.clear();
+        } else if line.len() < MOST {
+            line.push(byte);
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -59,6 +74,19 @@ mod tests {
 
     async fn told(news: &Notify) {
         timeout(Duration::from_secs(60), news.notified()).await.expect("news");
+    }
+
+    #[test]
+    fn the_name_of_an_event_is_read_however_it_is_cut() {
+        let text = b"id: 1\nevent: member_died\ndata: event: reset\n\nevent: leadership_lost\ndata: {}\n\n";
+        for size in 1..=text.len() {
+            let mut line = Vec::new();
+            let found = text.chunks(size).filter(|bytes| has_reason(&mut line, bytes)).count();
+            assert_eq!(found, 1, "in pieces of {size}");
+        }
+        let mut line = Vec::new();
+        assert!(!has_reason(&mut line, b"event: member_died\n\n"));
+        assert!(!has_reason(&mut line, &[b'x'; 10_000]) && line.len() == MOST);
     }
 
     #[tokio::test]
