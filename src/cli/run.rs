@@ -118,7 +118,8 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
         return guard(args.log_format);
     }
     let around = Surroundings::of_process();
-    let loaded = config::open(args.config.as_deref(), &around)?;
+    let guard = log_to(args.log_format)?;
+    let loaded = args.follow.config(args.config.as_deref(), &around)?;
     let mut config = loaded.config;
     // Whoever takes no part in gossip need not be admitted to it.
     config.membership.open |= args.follow.is_set();
@@ -127,7 +128,6 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
         let message = format!("{problem}; lower hooks.grace, or raise election.lease");
         return Err(Failure::new(Exit::Usage, message));
     }
-    let guard = log_to(args.log_format)?;
     let me = binding::identify(args.node.as_deref(), &around, &config)?;
     let shadow = args.shadow.ways(&mut config, me, args.old.port)?;
     if !loaded.foreign.is_empty() {
@@ -151,7 +151,8 @@ pub(super) fn run_with(args: RunArgs, command: Option<work::Command>) -> Result<
         token::find(&around).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let log = Some(guard.error_counter());
     if args.follow.is_set() {
-        let ways = args.follow.ways(&config, me)?;
+        FollowArgs::allow(&config, me)?;
+        let ways = args.follow.ways()?;
         follow::run(follow::Plan { config, me, said, data_dir, token, warnings, log, ways })?;
         return Ok(Exit::Success);
     }

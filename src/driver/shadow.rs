@@ -128,6 +128,8 @@ fn leaders_differ(ours: &View<'_>, theirs: Option<&Value>) -> bool {
         // It says nothing.
         None => return false,
         Some(Value::Null) => return ours.leader.is_some(),
+        // How the old process has it between two leaders.
+        Some(Value::String(name)) if name.is_empty() => return ours.leader.is_some(),
         Some(theirs) => theirs.as_str().and_then(|name| name.parse::<NodeId>().ok()),
     };
     match (ours.leader, theirs) {
@@ -155,7 +157,9 @@ mod tests {
         assert_eq!(differing(&status, &same), [""; 0]);
         let other = json!({ "leader_id": VOTERS[1], "alive_peers": 3, "voters_alive": 4 });
         assert_eq!(differing(&status, &other), COMPARED);
-        assert_eq!(differing(&status, &json!({ "leader_id": null })), ["leader_id"]);
+        for nobody in [json!(null), json!("")] {
+            assert_eq!(differing(&status, &json!({ "leader_id": nobody })), ["leader_id"]);
+        }
         assert_eq!(differing(&status, &json!({})), [""; 0], "what is not said");
     }
 
@@ -166,7 +170,9 @@ mod tests {
         assert_eq!(differing(&status, &leader(VOTERS[3])), [""; 0]);
         assert_eq!(differing(&status, &leader(VOTERS[0])), ["leader_id"], "it is dead here");
         assert_eq!(differing(&status, &leader("stranger")), ["leader_id"]);
-        assert_eq!(differing(&status, &json!({ "leader_id": null })), [""; 0]);
+        for nobody in [json!(null), json!("")] {
+            assert_eq!(differing(&status, &json!({ "leader_id": nobody })), [""; 0]);
+        }
     }
 
     #[test]

@@ -132,7 +132,9 @@ impl Tailscale {
         if self.has_interface == Some(false) {
             advice.push(String::from(
                 "Tailscale runs in userspace here and has no interface: datagrams do not pass, and this \
-                 machine cannot be a voter; run tailscaled with --tun=tailscale0, or use another address",
+                 machine cannot be a voter; run tailscaled with --tun=tailscale0, use another address, or follow the \
+                 voters over HTTP: `ringrift-p2p run --follow http://VOTER:8770 --proxy socks5://localhost:1055`, where \
+                 tailscaled was started with --socks5-server=localhost:1055",
             ));
         }
         advice.extend(self.warnings.iter().map(|it| format!("Tailscale says: {it}")));
@@ -166,6 +168,7 @@ mod tests {
     fn userspace_and_stopped_are_told_with_what_to_do() {
         let advice = parse(USERSPACE).unwrap().advice();
         assert!(advice[0].contains("--tun=tailscale0"), "{advice:?}");
+        assert!(advice[0].contains("run --follow"), "{advice:?}");
         let advice = parse(STOPPED).unwrap().advice();
         assert!(advice[0].contains("tailscale up"), "{advice:?}");
     }

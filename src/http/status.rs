@@ -101,6 +101,8 @@ fn process(present: &Present<'_>) -> Value {
         "active_jobs": 0,
         "selfplay_jobs": 0,
         "training_jobs": 0,
+        "cluster": facts.config.cluster,
+        "lease_length": seconds(facts.config.election.lease),
         "config_version": {
             "hash": facts.config.hash,
             "path": facts.config.path.as_ref().map(|path| path.display().to_string()),

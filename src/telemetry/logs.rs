@@ -151,7 +151,7 @@ fn log_election(event: &election::Event, node: &str) {
         }
         Event::ElectionLost { term, why } => info!(node, term, why, "election lost"),
         Event::LeadershipGained { term, took } => {
-            info!(node, term, took_ms = took.as_secs_f64() * 1e3, "leadership gained");
+            info!(node, term, took_ms = took.as_micros() as f64 / 1e3, "leadership gained");
         }
         Event::TermRaised { term } => info!(node, term, "term raised"),
         Event::LeadershipLost { term, cause } => match cause {

@@ -19,6 +19,7 @@ use std::time::Instant;
 use support::cluster::{Cluster, Timing, on_loopback};
 use support::http::{Answer, Client};
 use support::net::Net;
+use support::old::Old;
 use support::process::{Process, program};
 use support::{NAMES, wait_for};
 
@@ -107,6 +108,9 @@ fn a_node_without_udp_shows_what_others_say_and_for_no_longer_than_the_lease() {
     assert_eq!(said["voters"][NAMES[leader]]["detail"], "direct");
     assert_eq!(said["voters"][NAMES[(leader + 1) % 5]]["detail"], "indirect");
     assert_eq!(udp_sockets(&said["pid"]), 0);
+    wait_for("it to read the events", || {
+        (cluster.metric(leader, "ringrift_p2p_event_readers ") > 0.5).then_some(())
+    });
     let voter = cluster.status(leader);
     assert!(udp_sockets(&voter.0["pid"]) > 0, "and a voter has some");
     assert_eq!(voter.0["follows_over"], "gossip");
@@ -181,6 +185,9 @@ fn a_proxy_is_the_only_way_out() {
         let seen = asked.lock().unwrap().clone();
         let wanted = format!("{word} {}:8770", proxy::NAME);
         assert!(seen.contains(&wanted), "{seen:?}");
+        wait_for("it to read the events", || {
+            (cluster.metric(0, "ringrift_p2p_event_readers ") > 0.5).then_some(())
+        });
     }
     // Without the proxy there is no way.
     let follower = Follower::start(&cluster, &near, "alone", &["--follow", &url(&cluster, 0)]);
@@ -284,4 +291,85 @@ fn shadows_see_each_other_never_lead_and_tell_what_differs() {
         let said = status(&cluster, node).expect("an answer");
         assert_eq!((&said["is_leader"], &said["leader_changes"]), (&false.into(), &0.into()));
     }
+}
+
+/// Beside the Python process, whose `/status` has fewer fields and other habits.
+#[test]
+fn the_old_process_is_compared_with_and_not_followed() {
+    let Some(mut cluster) = on_loopback(TIMING) else { return };
+    let net = Arc::clone(cluster.net(0));
+    let place: SocketAddr = "127.0.0.66:8770".parse().expect("an address");
+    let old = Old::start(&net, place, NAMES[1]);
+    let at = format!("http://{place}");
+    for node in 0..5 {
+        let mut command = cluster.command(node);
+        command.args(["--shadow", &at]);
+        cluster.start_as(node, command);
+    }
+    let until = |fields: [Value; 3]| {
+        wait_for("what was compared", || {
+            let said = cluster.try_status(0)?.0;
+            let names = ["leader_id", "alive_peers", "voters_alive"];
+            (names.map(|name| compared(&said, name)) == fields).then_some(())
+        });
+    };
+    let peers = json!([4, 4, true]);
+    let voters = json!([5, 5, true]);
+    until([json!([null, NAMES[1], true]), peers.clone(), voters.clone()]);
+    old.say("leader_id", json!("gone-since-december"));
+    until([json!([null, "gone-since-december", false]), peers.clone(), voters.clone()]);
+    old.say("leader_id", json!(""));
+    old.say("voters_alive", json!(2));
+    until([json!([null, "", true]), peers, json!([5, 2, false])]);
+    let disagrees = "ringrift_p2p_shadow_disagreement{field=\"voters_alive\"}";
+    wait_for("the metric", || (cluster.metric(0, disagrees) > 0.5).then_some(()));
+    old.fail();
+    let error = wait_for("the error", || {
+        cluster.try_status(0)?.0["shadow"]["error"].as_str().map(str::to_owned)
+    });
+    assert!(error.contains("500"), "{error}");
+
+    let old = Old::start(&net, "127.0.0.67:8770".parse().expect("an address"), NAMES[1]);
+    old.say("role", json!("leader"));
+    let follower =
+        Follower::start(&cluster, &net, "watcher", &["--follow", "http://127.0.0.67:8770"]);
+    let said = follower.wait("asking", |it| it["source"]["failing"][0]["error"].is_string());
+    let why = said["source"]["failing"][0]["error"].as_str().expect("a reason");
+    assert!(why.contains("not that of a node of this program"), "{why}");
+    assert_eq!((&said["leader_id"], &said["voters_alive"]), (&Value::Null, &0.into()));
+}
+
+#[test]
+fn without_a_file_a_follower_takes_voters_and_lease_from_those_that_it_follows() {
+    let Some(mut cluster) = on_loopback(TIMING) else { return };
+    cluster.start_all();
+    let (leader, _) = cluster.wait_agreed(&[0, 1, 2, 3, 4]);
+    let net = Arc::clone(cluster.net(0));
+    let dir = cluster.dir.path().to_owned();
+    let empty = dir.join("empty");
+    fs::create_dir(&empty).expect("a folder");
+    let start = |name: &str, urls: &str| {
+        let mut command = program(&net);
+        command.args(["run", "--node", name, "--address", AT, "--follow", urls]);
+        command.env("RINGRIFT_CONFIG", empty.join("none.yaml")).current_dir(&empty);
+        Follower { net: Arc::clone(&net), process: Process::start(command, &dir, name) }
+    };
+    let urls = format!("http://127.0.0.78:8770,{}", url(&cluster, 1));
+    let follower = start("watcher", &urls);
+    let said = follower.wait("following", |it| it["leader_id"] == NAMES[leader]);
+    assert_eq!((&said["voters_alive"], &said["voter_config_mismatch"]), (&5.into(), &json!([])));
+    assert_eq!((&said["cluster"], &said["lease_length"]), (&"test".into(), &json!(2.5)));
+    assert_eq!(said["voter_config_hash"], cluster.status(0).0["voter_config_hash"]);
+    assert_eq!(said["config_version"]["path"], Value::Null);
+    for node in 0..5 {
+        cluster.kill(node);
+    }
+    follower.wait("leaderless", |it| it["leader_id"].is_null() && it["alive_peers"] == 0);
+    drop(follower);
+    // A voter is none, whoever says so.
+    cluster.start_all();
+    cluster.wait_agreed(&[0, 1, 2, 3, 4]);
+    let mut voter = start(NAMES[2], &url(&cluster, 1));
+    let code = wait_for("its end", || voter.process.ends_within(Duration::from_secs(20)));
+    assert_eq!(code.code(), Some(64), "{}", voter.process.log());
 }

@@ -1,17 +1,29 @@
 //! The installed package under a real systemd: started, reloaded, killed by its name, hung, and stopped.
+//!
+//! [`System`] is a systemd of its own for other tests, too.
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use tempfile::TempDir;
 
 use crate::file;
 use crate::support::within;
 
 /// How long all of it may take; the watchdog alone takes 20 seconds.
-const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// What an operator does, and what must come of it.
 const SCRIPT: &str = r#"
+ip addr add 10.88.0.1/32 dev lo
+mkdir -p /etc/ringrift
+cat >/etc/ringrift/distributed_hosts.yaml <<END
+voters: [one]
+election: {heartbeat_interval: 1, lease: 4}
+hosts: {one: {address: 10.88.0.1}}
+END
+dpkg -i --force-depends /tmp/package.deb
 is() { [ "$(systemctl show -P "$1" ringrift-p2p)" = "$2" ]; }
 until_is() { for _ in $(seq 600); do is "$1" "$2" && return; sleep 0.1; done; systemctl status ringrift-p2p; return 1; }
 leads() { for _ in $(seq 300); do curl -sf http://10.88.0.1:8770/leader >/dev/null && return; sleep 0.1; done; return 1; }
@@ -69,7 +81,9 @@ impl Cgroup {
         let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
         let root = roots.into_iter().find(|root| root.join("cgroup.procs").exists());
         let root = root.expect("control groups of version 2");
-        let this = root.join(format!("ringrift-test-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let this = root.join(format!("ringrift-test-{}-{count}", std::process::id()));
         std::fs::create_dir(&this).expect("root may make a group");
         Self(this)
     }
@@ -90,35 +104,72 @@ impl Drop for Cgroup {
     }
 }
 
+/// A systemd that runs a script, with a folder that it shares with the test; dropped, it is gone.
+pub struct System {
+    folder: TempDir,
+    process: Child,
+    // After the process.
+    _cgroup: Cgroup,
+}
+
+impl System {
+    /// Boots one in the network namespace of `network`, such as `ip netns exec NAME`, or of its own where that is empty.
+    ///
+    /// `PACKAGE` in the environment names the package.
+    pub fn boot(network: &[&str], script: &str) -> Self {
+        let package = std::env::var("PACKAGE").expect("PACKAGE names the file");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file_of_script = folder.path().join("script");
+        std::fs::write(&file_of_script, script).expect("a file");
+        let cgroup = Cgroup::new();
+        // It enters the group before it counts as the root of all groups.
+        let line = "echo $$ > \"$0\"/cgroup.procs; exec \"$@\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).arg(&cgroup.0).args(network);
+        command.args(["unshare", "-m", "-p", "-u", "-i", "-C", "--fork", "--kill-child"]);
+        if network.is_empty() {
+            command.arg("-n");
+        }
+        command.arg(file("tests/installed/booted.sh")).arg(package);
+        command.arg(file_of_script).arg(folder.path());
+        let log = std::fs::File::create(folder.path().join("log")).expect("a file");
+        command.stdin(Stdio::null()).stderr(log.try_clone().expect("a file")).stdout(log);
+        let process = command.spawn().expect("bash starts");
+        Self { folder, process, _cgroup: cgroup }
+    }
+
+    /// The text of a file in the shared folder, `/mnt/told` of the script; empty where there is none.
+    pub fn told(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
+    /// Puts a file there.
+    pub fn tell(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).expect("a file");
+    }
+
+    /// What the script said, once it has ended well.
+    #[track_caller]
+    pub fn wait(&mut self) -> String {
+        let ended = within(PATIENCE, || {
+            let gone = self.process.try_wait().expect("a child").is_some();
+            (gone || !self.told("rc").is_empty()).then_some(())
+        });
+        let (out, log) = (self.told("out"), self.told("log"));
+        assert!(ended.is_some() && self.told("rc") == "0\n", "{out}\n{log}");
+        out
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let _gone = self.process.kill().and_then(|()| self.process.wait());
+    }
+}
+
 /// `PACKAGE` names the file that config/debian/build has made.
 #[test]
 #[ignore = "needs a package, and root with cgroups of version 2: PACKAGE=$(ls $PWD/target/debian/*.deb) cargo test --test installed -- --ignored booted"]
 fn the_service_starts_restarts_and_stops_under_systemd() {
-    let package = std::env::var("PACKAGE").expect("PACKAGE names the file");
-    let dir = tempfile::tempdir().expect("a folder");
-    let script = dir.path().join("script");
-    std::fs::write(&script, SCRIPT).expect("a file");
-    let cgroup = Cgroup::new();
-    // It enters the group before it counts as the root of all groups.
-    let line =
-        "echo $$ > \"$0\"/cgroup.procs; exec unshare -m -p -n -u -i -C --fork --kill-child \"$@\"";
-    let mut unshare = Command::new("bash");
-    unshare.args(["-c", line]).arg(&cgroup.0).arg(file("tests/installed/booted.sh"));
-    unshare.args([package.as_ref(), script.as_os_str()]);
-    let log = std::fs::File::create(dir.path().join("log")).expect("a file");
-    unshare
-        .arg(dir.path())
-        .stdin(Stdio::null())
-        .stderr(log.try_clone().expect("a file"))
-        .stdout(log);
-    let mut system = unshare.spawn().expect("unshare starts");
-    let told = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap_or_default();
-    let ended = within(PATIENCE, || {
-        let gone = system.try_wait().expect("a child").is_some();
-        (gone || !told("rc").is_empty()).then_some(())
-    });
-    let _gone = system.kill().and_then(|()| system.wait());
-    let (out, log) = (told("out"), told("log"));
-    assert!(ended.is_some() && told("rc") == "0\n", "{out}\n{log}");
-    eprintln!("{out}");
+    eprintln!("{}", System::boot(&[], SCRIPT).wait());
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# A systemd of its own, with the package installed, in namespaces where nothing of the host can be written: the root is
-# an overlay whose upper layer is in memory, and the old root is gone before anything is started.
+# A systemd of its own, in namespaces where nothing of the host can be written: the root is an overlay whose upper layer
+# is in memory, and the old root is gone before anything is started. It has the network namespace of its caller.
 #
-# booted.sh PACKAGE SCRIPT FOLDER: runs SCRIPT as a unit; its output is in FOLDER/out, and its end in FOLDER/rc.
+# booted.sh PACKAGE SCRIPT FOLDER: runs SCRIPT as a unit, with PACKAGE as /tmp/package.deb and FOLDER as /mnt/told; its
+# output is in FOLDER/out, and its end in FOLDER/rc.
 set -euo pipefail
 mount --make-rprivate /
 up=$(mktemp -d)
@@ -38,14 +39,6 @@ umount -l /old
 find /usr/lib/systemd/system /etc/systemd/system -name '*.wants' -prune -exec rm -rf {} +
 find /usr/lib/systemd/system -name 'systemd-tmpfiles*' -o -name 'systemd-sysctl*' -o -name '*.timer' | xargs rm -f
 ip link set lo up
-ip addr add 10.88.0.1/32 dev lo
-mkdir -p /etc/ringrift
-cat >/etc/ringrift/distributed_hosts.yaml <<END
-voters: [one]
-election: {heartbeat_interval: 1, lease: 4}
-hosts: {one: {address: 10.88.0.1}}
-END
-dpkg -i --force-depends /tmp/package.deb
 cat >/run/walk.service <<END
 [Service]
 Type=oneshot

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod booted;
+mod hosts;
 mod notify;
 mod package;
 mod pages;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::support::cluster::{Cluster, Timing, on_loopback};
 use crate::support::{NAMES, PATIENCE, wait_for};
-use crate::unit::setting;
+use crate::unit::command_line;
 
 /// A lease that no test waits for.
 const LONG: Timing = Timing { heartbeat_ms: 1_000, lease_ms: 60_000 };
@@ -28,7 +28,7 @@ impl Manager {
         let mut command = cluster.net(node).command("bash");
         // As systemd does: the main process is the one whose watchdog it is.
         let script = "export WATCHDOG_PID=$$; exec -a \"$0\" \"$@\"";
-        let line = setting("ExecStart");
+        let line = command_line();
         let mut words = line.split(' ').skip(1);
         command.args(["-c", script, words.next().expect("a name")]);
         command.arg(env!("CARGO_BIN_EXE_ringrift-p2p")).args(words);

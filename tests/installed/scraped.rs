@@ -16,7 +16,8 @@ use std::thread;
 use std::time::Instant;
 
 use crate::support::cluster::{Cluster, Timing, on_loopback};
-use crate::support::net::Net;
+use crate::support::net::{Net, feed};
+use crate::support::old::Old;
 use crate::support::process::{Process, program};
 use crate::support::{NAMES, within};
 use crate::{text, tool};
@@ -89,6 +90,11 @@ impl StandIn {
     }
 }
 
+/// Where the voters are scraped.
+fn voters(cluster: &Cluster) -> impl Iterator<Item = String> {
+    (0..cluster.len()).map(|it| cluster.http(it).to_string())
+}
+
 /// A running Prometheus.
 struct Prometheus {
     net: Arc<Net>,
@@ -96,18 +102,19 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    fn start(cluster: &Cluster) -> Self {
+    fn start(cluster: &Cluster, jobs: &[(&str, Vec<String>)]) -> Self {
         let dir = cluster.dir.path();
         let rules = faster(&text("config/prometheus/alerts.yaml"));
         std::fs::write(dir.join("alerts.yaml"), rules).expect("a file");
-        let mut targets: Vec<_> =
-            (0..cluster.len()).map(|it| cluster.http(it).to_string()).collect();
-        targets.push(STAND_IN.to_owned());
-        let config = format!(
-            "global: {{scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms}}\n\
-             rule_files: [alerts.yaml]\n\
-             scrape_configs: [{{job_name: ringrift, static_configs: [{{targets: {targets:?}}}]}}]\n"
-        );
+        let mut config =
+            "global: {scrape_interval: 500ms, scrape_timeout: 400ms, evaluation_interval: 500ms}\n\
+             rule_files: [alerts.yaml]\nscrape_configs:\n"
+                .to_owned();
+        for (job, targets) in jobs {
+            let line =
+                format!("  - {{job_name: {job}, static_configs: [{{targets: {targets:?}}}]}}\n");
+            config.push_str(&line);
+        }
         std::fs::write(dir.join("prometheus.yml"), config).expect("a file");
         let mut command = cluster.net(0).command("prometheus");
         command.current_dir(dir).args(["--config.file=prometheus.yml", "--storage.tsdb.path=tsdb"]);
@@ -160,7 +167,8 @@ fn each_alert_fires_when_something_is_wrong_and_none_when_nothing_is() {
     cluster.start_all();
     cluster.wait_agreed(&[0, 1, 2, 3, 4]);
     let stand_in = StandIn::start(&cluster);
-    let prometheus = Prometheus::start(&cluster);
+    let targets = voters(&cluster).chain([STAND_IN.to_owned()]).collect();
+    let prometheus = Prometheus::start(&cluster, &[("ringrift", targets)]);
     // The first values of all windows.
     thread::sleep(Duration::from_secs(35));
     prometheus.wait_for("nothing is wrong", &[], &[]);
@@ -238,4 +246,65 @@ fn each_alert_fires_when_something_is_wrong_and_none_when_nothing_is() {
     let clocks = ["ClockStepped", "Suspended", "WorkFails"];
     prometheus.wait_for("a clock is set, a machine sleeps, a hook fails", &clocks, &["Forgery"]);
     prometheus.wait_for("all is well again", &[], &[]);
+}
+
+/// A node that follows the last voter alone, and the shadows of all voters; that of the first is beside the old process.
+#[test]
+#[ignore = "takes minutes: cargo test --test installed -- --ignored scraped"]
+fn followers_and_shadows_raise_alerts_of_their_own_and_no_others() {
+    let Some(_) = tool("prometheus") else { return };
+    let Some(mut cluster) = on_loopback(FAST) else { return };
+    cluster.start_all();
+    cluster.wait_agreed(&[0, 1, 2, 3, 4]);
+    let (dir, net) = (cluster.dir.path().to_owned(), Arc::clone(cluster.net(0)));
+    let at = |place: &str| place.parse().expect("an address");
+    let old = Old::start(&net, at("127.0.0.97:8770"), NAMES[1]);
+    let run = |name: &str, arguments: &[&str]| {
+        let mut command = program(&net);
+        command.args(["run", "--promise-in-data-dir", "--data-dir"]).arg(dir.join(name));
+        command.args(arguments).current_dir(&dir);
+        Process::start(command, &dir, name)
+    };
+    let follows = format!("http://{}", cluster.http(4));
+    let watcher = ["--node", "watcher", "--address", "127.0.0.98:8770", "--follow", &follows];
+    let mut others = vec![run("watcher", &watcher)];
+    let mut shadows = Vec::new();
+    for (node, name) in NAMES.into_iter().enumerate() {
+        let beside =
+            if node == 0 { "127.0.0.97:8770".to_owned() } else { cluster.http(node).to_string() };
+        let arguments = ["--node", name, "--port", "8771", "--shadow", &beside];
+        others.push(run(&format!("shadow-{node}"), &arguments));
+        shadows.push(format!("{}:8771", cluster.address(node)));
+    }
+    let targets = voters(&cluster).chain(["127.0.0.98:8770".to_owned()]).collect();
+    let prometheus = Prometheus::start(&cluster, &[("ringrift", targets), ("shadows", shadows)]);
+    // The longest window.
+    thread::sleep(Duration::from_secs(35));
+    prometheus.wait_for("nothing is wrong", &[], &[]);
+
+    let elections = ["ElectionsTooOften", "LeaseThin"];
+    cluster.kill(4);
+    let lost = ["FollowerCutOff", "ShadowAlone", "NotScraped", "NodeAbsent"];
+    prometheus.wait_for("the followed node is killed", &lost, &elections);
+    cluster.start(4);
+    prometheus.wait_for("it is back", &[], &[]);
+
+    let place = cluster.address(4);
+    let cut = format!(
+        "add table inet cut\nadd chain inet cut input {{ type filter hook input priority 0; }}\n\
+         add rule inet cut input ip saddr {place} udp dport 8770 drop\n\
+         add rule inet cut input ip daddr {place} udp dport 8770 drop\n"
+    );
+    let nft = |rules: &str| feed("ip", &["netns", "exec", net.name(), "nft", "-f", "-"], rules);
+    nft(&cut);
+    prometheus.wait_for("it is cut off", &["FollowerStale", "Partitioned"], &elections);
+    nft("delete table inet cut\n");
+    prometheus.wait_for("it is joined again", &[], &[]);
+
+    old.say("leader_id", "gone".into());
+    prometheus.wait_for("the old process names another leader", &["ShadowDisagrees"], &[]);
+    old.say("leader_id", NAMES[2].into());
+    prometheus.wait_for("it names one that is there", &[], &[]);
+    old.fail();
+    prometheus.wait_for("it answers no more", &["ShadowAlone"], &[]);
 }

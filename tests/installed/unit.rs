@@ -42,9 +42,16 @@ fn the_service_is_closed_as_far_as_it_goes() {
     said(analyze.arg(file("config/systemd/ringrift-p2p.service")));
 }
 
+/// The command line, with the options that it has where nobody has set others.
+pub fn command_line() -> String {
+    let options = settings("Environment");
+    let options = options.iter().find_map(|it| it.strip_prefix("RINGRIFT_OPTIONS="));
+    setting("ExecStart").replace("$RINGRIFT_OPTIONS", options.expect("options"))
+}
+
 #[test]
 fn the_command_line_contains_the_old_name_and_is_understood() {
-    let line = setting("ExecStart");
+    let line = command_line();
     let words: Vec<_> = line.split(' ').collect();
     assert_eq!(words[..2], ["@/usr/bin/ringrift-p2p", "p2p_orchestrator"]);
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_ringrift-p2p"))
@@ -74,6 +81,6 @@ fn a_guarded_node_can_speak_to_systemd_and_its_guardian_outlives_it() {
     assert_eq!(setting("Type"), "notify");
     assert_eq!(setting("NotifyAccess"), "all", "the node is not the main process");
     assert_eq!(setting("KillMode"), "mixed", "the guardian ends its node");
-    assert!(setting("ExecStart").ends_with(" --guardian"));
+    assert!(command_line().ends_with(" run --guardian"));
     assert_eq!(settings("WatchdogSignal"), [""; 0], "SIGABRT is what the guardian takes");
 }

@@ -77,6 +77,30 @@ fn between_two_checks_the_direction_that_fails_is_told() {
     assert!(well["rtt_ms"].as_f64().is_some() && well["clock_rate"].as_f64().is_some(), "{well}");
 }
 
+/// Of the three addresses of a name, one leads here, one of IPv6 nowhere, and the last to the host.
+#[test]
+fn of_several_addresses_of_a_name_the_one_that_answers_is_checked_and_the_others_are_named() {
+    let Some(network) = Network::new(2) else { return };
+    let cluster = network.cluster(TIMING);
+    let text = std::fs::read_to_string(&cluster.config).expect("a file");
+    let (right, wrong) = (cluster.address(1).to_string(), "127.0.0.99");
+    let line = text.lines().find(|line| line.ends_with(&format!(": {right}"))).expect("its host");
+    let named = text.replace(line, "    address: second.example");
+    std::fs::write(&cluster.config, named).expect("a file");
+    let names = Path::new("/etc/netns").join(cluster.net(0).name()).join("hosts");
+    let known: String =
+        [wrong, "fd99::9", &right].map(|ip| format!("{ip} second.example\n")).concat();
+    std::fs::write(names, format!("127.0.0.1 localhost\n{known}")).expect("a file");
+    let _check = listening(&cluster, 1, &cluster.config);
+    let (_, found) = check(&cluster, &[]);
+    let (second, advice) = of(&found, 1);
+    assert_eq!(second["address"], format!("{right}:8770"), "{found:#}");
+    assert_eq!((&second["udp_answered"], &second["answers"]), (&10.into(), &"check".into()));
+    let silent = second["silent_addresses"].as_array().expect("a list");
+    assert!(silent.contains(&wrong.into()) && silent.contains(&"fd99::9".into()), "{found:#}");
+    assert!(advice.contains(wrong) && advice.contains("which its name has, too"), "{advice}");
+}
+
 #[test]
 fn what_passes_in_part_is_told() {
     let Some(network) = Network::new(4) else { return };

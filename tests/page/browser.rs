@@ -118,6 +118,12 @@ impl Browser {
         assert!(gone["errorText"].is_null(), "{url}: {gone}");
     }
 
+    /// Has a script run in every page before its own.
+    #[track_caller]
+    pub fn prepare(&self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+    }
+
     /// The value of an expression in the page.
     #[track_caller]
     pub fn value(&self, expression: &str) -> Value {

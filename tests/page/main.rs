@@ -4,6 +4,7 @@
 //! `PICTURES=FOLDER` has pictures of the page written there, in both themes, wide and narrow, to be looked at.
 
 mod browser;
+mod crowd;
 #[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
@@ -68,7 +69,7 @@ fn leads(node: usize) -> String {
 
 #[track_caller]
 fn can_be_read(browser: &Browser, what: &str) {
-    for (width, name) in [(1280, "wide"), (800, "middle"), (390, "narrow")] {
+    for (width, name) in [(1280, "wide"), (800, "middle"), (360, "narrow")] {
         for scheme in ["light", "dark"] {
             browser.look(width, scheme);
             let overflow = "document.documentElement.scrollWidth - innerWidth";
@@ -160,7 +161,11 @@ fn orders_are_given_only_after_a_question_and_where_they_would_be_taken() {
             break said;
         }
     };
-    assert!(said.starts_with(&format!("{} leads in term", NAMES[target])), "{said}");
+    // Nor may it win in time: then the best of the others does, and the page says so.
+    let winner =
+        ALL.into_iter().find(|&it| said.starts_with(&format!("{} leads in term", NAMES[it])));
+    let target = winner.unwrap_or_else(|| panic!("{said}"));
+    assert_ne!(target, leader, "{said}");
     browser.wait(&leads(target));
     assert_eq!(cluster.wait_agreed(&ALL).0, target);
     // It leads no longer: what is left is its own drain, and the way to the leader.

@@ -11,6 +11,7 @@ pub mod flood;
 pub mod http;
 pub mod journal;
 pub mod net;
+pub mod old;
 pub mod process;
 pub mod watch;
 

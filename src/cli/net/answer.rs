@@ -79,6 +79,11 @@ impl Post {
         Ok(Self { socket: UdpSocket::from_std(socket)?, is_v6, me, heard: Mutex::default() })
     }
 
+    /// Whether datagrams can be sent there at all.
+    pub(super) fn speaks_to(&self, ip: IpAddr) -> bool {
+        self.is_v6 || ip.is_ipv4()
+    }
+
     /// No task keeps it while it waits.
     pub(super) fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)

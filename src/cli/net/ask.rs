@@ -6,7 +6,7 @@
 //!   them, and change nothing;
 //! - another program, such as the process that is to be replaced: then only its port is known to be open.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use hyper::StatusCode;
 use ringrift_wire::{MAX_DATAGRAM, NodeId};
@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two attempts to find a check that has not begun.
 const AGAIN: Duration = Duration::from_millis(250);
+
+/// The most addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 8;
 
 /// Short datagrams that are sent.
 pub(super) const SHORT_ONES: u16 = 10;
@@ -85,6 +88,8 @@ pub(super) struct Finding {
     pub(super) id: String,
     /// Where it was asked.
     pub(super) address: Option<SocketAddr>,
+    /// Other addresses of its name, where it does not answer though it does at `address`.
+    pub(super) silent: Vec<IpAddr>,
     /// Who answered over HTTP.
     pub(super) who: Who,
     /// The port where it did, or did not.
@@ -109,45 +114,57 @@ pub(super) struct Finding {
 }
 
 /// Asks a voter all there is to ask, for as long as `wait` until it answers.
+///
+/// Of several addresses of its name, all are tried: the first that answers over HTTP and takes datagrams counts.
 pub(super) async fn voter(
     target: &Target,
     post: &Post,
     wait: Duration,
     resolver: &SystemResolver,
 ) -> Finding {
-    let mut finding = Finding { id: target.id.to_string(), port: target.tcp, ..Finding::default() };
-    let Some(address) = resolve(target, resolver).await else { return finding };
-    finding.address = Some(SocketAddr::new(address.ip(), target.udp));
+    let mut none = Finding { id: target.id.to_string(), port: target.tcp, ..Finding::default() };
+    let addresses = resolve(target, post, resolver).await;
+    if addresses.is_empty() {
+        return none;
+    }
     let begun = Instant::now();
-    let base = loop {
-        match identify(address, target.tcp, &mut finding).await {
-            Some(base) => break Some(base),
-            None if begun.elapsed() >= wait => break None,
-            None => sleep(AGAIN).await,
+    let mut doors = loop {
+        let doors = identify_all(&addresses, target.tcp, &none).await;
+        if doors.iter().any(|door| door.base.is_some()) || begun.elapsed() >= wait {
+            break doors;
         }
+        sleep(AGAIN).await;
     };
     // Where no check is, there may be a node.
-    let base = match base {
-        None if target.http != target.tcp => {
-            finding.port = target.http;
-            identify(address, target.http, &mut finding).await
-        }
-        base => base,
-    };
-    let Ok(nonce) = random_u64() else { return finding };
-    match (&finding.who, base) {
-        (Who::Node, Some(base)) => {
-            finding.address = Some(SocketAddr::new(address.ip(), target.gossip));
-            node(&base, post, nonce, &mut finding).await;
-        }
-        (who, base) => {
-            if *who == Who::Check && finding.port != target.tcp {
-                // Its check is at the ports of its node.
-                finding.address = Some(SocketAddr::new(address.ip(), target.gossip));
-            }
-            check(base.as_ref(), post, nonce, &mut finding).await;
+    if doors.iter().all(|door| door.base.is_none()) && target.http != target.tcp {
+        none.port = target.http;
+        doors = identify_all(&addresses, target.http, &none).await;
+    }
+    // Those where it answers itself, else those where anybody does, else all.
+    let is_right =
+        |door: &Door| door.base.is_some() && door.finding.named.as_ref() == Some(&none.id);
+    let is_there = |door: &Door| door.base.is_some();
+    for counts in [&is_right as &dyn Fn(&Door) -> bool, &is_there] {
+        if doors.iter().any(counts) {
+            let (good, silent): (Vec<_>, Vec<_>) = doors.into_iter().partition(counts);
+            doors = good;
+            none.silent = silent.iter().map(|door| door.ip).collect();
+            break;
         }
     }
+    let mut best: Option<Finding> = None;
+    for door in doors {
+        let finding = datagrams(door, target, post).await;
+        let passes = finding.arrived.unwrap_or(finding.answered) > 0;
+        if passes || best.is_none() {
+            best = Some(finding);
+        }
+        if passes {
+            break;
+        }
+    }
+    let mut finding = best.unwrap_or_else(|| none.clone());
+    finding.silent = none.silent;
     finding.comes = match finding.comes {
         None if post.heard().has_heard(target.id) => Some(true),
         known => known,
@@ -155,19 +172,72 @@ pub(super) async fn voter(
     finding
 }
 
-async fn resolve(target: &Target, resolver: &SystemResolver) -> Option<SocketAddr> {
-    match &target.address {
-        Address::Ip(ip) => Some(SocketAddr::new(*ip, target.udp)),
-        Address::Name(name) => {
-            let found = resolver.look_up(name, target.udp).await.ok()?;
-            Some(SocketAddr::new(found.first()?.ip().to_canonical(), target.udp))
+/// One address of a voter, and who is there.
+#[derive(Debug)]
+struct Door {
+    ip: IpAddr,
+    /// Of the check or the node, where there is one.
+    base: Option<Base>,
+    finding: Finding,
+}
+
+/// Who answers HTTP at each address, all asked at once; in the order of the addresses.
+async fn identify_all(addresses: &[IpAddr], port: u16, none: &Finding) -> Vec<Door> {
+    let ask = |&ip| {
+        let mut finding = none.clone();
+        tokio::spawn(async move {
+            let base = identify(ip, port, &mut finding).await;
+            Door { ip, base, finding }
+        })
+    };
+    let asked: Vec<_> = addresses.iter().map(ask).collect();
+    let mut doors = Vec::new();
+    for one in asked {
+        doors.extend(one.await.ok());
+    }
+    doors
+}
+
+/// What becomes of datagrams to that address.
+async fn datagrams(door: Door, target: &Target, post: &Post) -> Finding {
+    let Door { ip, base, mut finding } = door;
+    finding.address = Some(SocketAddr::new(ip, target.udp));
+    let Ok(nonce) = random_u64() else { return finding };
+    match (&finding.who, base) {
+        (Who::Node, Some(base)) => {
+            finding.address = Some(SocketAddr::new(ip, target.gossip));
+            node(&base, post, nonce, &mut finding).await;
+        }
+        (who, base) => {
+            if *who == Who::Check && finding.port != target.tcp {
+                // Its check is at the ports of its node.
+                finding.address = Some(SocketAddr::new(ip, target.gossip));
+            }
+            check(base.as_ref(), post, nonce, &mut finding).await;
         }
     }
+    finding
+}
+
+/// The addresses of a voter, of the families that the socket here speaks; none where its name has none.
+async fn resolve(target: &Target, post: &Post, resolver: &SystemResolver) -> Vec<IpAddr> {
+    let name = match &target.address {
+        Address::Ip(ip) => return vec![*ip],
+        Address::Name(name) => name,
+    };
+    let found = resolver.look_up(name, target.udp).await.unwrap_or_default();
+    let mut all = Vec::new();
+    for ip in found.into_iter().map(|found| found.ip().to_canonical()) {
+        if post.speaks_to(ip) && !all.contains(&ip) && all.len() < MOST_ADDRESSES {
+            all.push(ip);
+        }
+    }
+    all
 }
 
 /// Who answers HTTP at a port; `None` where no check and no node does.
-async fn identify(address: SocketAddr, port: u16, finding: &mut Finding) -> Option<Base> {
-    let base = Base::parse(&SocketAddr::new(address.ip(), port).to_string()).ok()?;
+async fn identify(ip: IpAddr, port: u16, finding: &mut Finding) -> Option<Base> {
+    let base = Base::parse(&SocketAddr::new(ip, port).to_string()).ok()?;
     for (path, who, mark) in
         [("/check", Who::Check, "check"), ("/status", Who::Node, "voter_config_hash")]
     {

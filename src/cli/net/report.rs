@@ -59,11 +59,20 @@ impl Report<'_> {
         let (id, port) = (&it.id, it.port);
         let Some(address) = it.address else {
             return vec![format!(
-                "{id}: its name does not resolve; write an address, or put it into DNS"
+                "{id}: its name does not resolve to an address that is spoken here; write an address, or put it into DNS"
             )];
         };
         let mut advice = Vec::new();
         let mut add = |text: String| advice.push(format!("{id}: {text}"));
+        if !it.silent.is_empty() {
+            let all: Vec<String> = it.silent.iter().map(ToString::to_string).collect();
+            add(format!(
+                "it answers at {}, and not at {}, which its name has, too: let TCP and UDP {port} pass there, or take \
+                 that address out of the name; nodes try each in turn",
+                address.ip(),
+                all.join(", ")
+            ));
+        }
         let start = format!(
             "run `ringrift-p2p check --net --listen --port {}` there, and check again",
             self.here.port
@@ -291,6 +300,7 @@ impl Report<'_> {
             json!({
                 "node_id": it.id,
                 "address": it.address.map(|address| address.to_string()),
+                "silent_addresses": it.silent.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "answers": match &it.who {
                     Who::Check => "check", Who::Node => "node", Who::Other(_) => "other",
                     Who::Closed => "closed", Who::Silent => "silent",

@@ -129,8 +129,9 @@ impl Word {
     /// It is no `/status` of a node, of a node of another cluster, or of this very node; in words for people. Names that no
     /// node can have, and members beyond `membership.max_members`, are passed over.
     pub fn read(body: &[u8], config: &Config, me: NodeId) -> Result<Self, String> {
-        let answer: Answer = serde_json::from_slice(body)
-            .map_err(|error| format!("its /status cannot be read: {error}"))?;
+        let answer: Answer = serde_json::from_slice(body).map_err(|error| {
+            format!("its /status is not that of a node of this program: {error}")
+        })?;
         let from: NodeId = answer.node_id.parse().map_err(|error| format!("its name: {error}"))?;
         if from == me {
             return Err(format!("it calls itself {me}, which is the name of this node"));
@@ -266,7 +267,7 @@ mod tests {
             (json!({ "node_id": "no name!" }), "its name"),
             (json!({ "voters": { "x": { "priority": 1 } } }), "none of its voters"),
             (json!({ "voter_config_hash": "x" }), "no number"),
-            (json!({ "all_peers": [] }), "cannot be read"),
+            (json!({ "all_peers": [] }), "not that of a node"),
         ] {
             let error = read(&answer_with(&fields)).unwrap_err();
             assert!(error.contains(why), "{error}");

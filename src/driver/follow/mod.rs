@@ -1,7 +1,7 @@
 //! A node without UDP: an observer that follows others over HTTP alone.
 //!
-//! It asks one followed node for its `/status` again and again, the next one when that fails or knows of no leader, and
-//! shows what it heard as any node does, with where it came from and how old it is. It decides whom to ask and how often; it
+//! It asks one followed node for its `/status` again and again, at once when that one tells of another leader, and the next
+//! one when it fails or knows of no leader; and shows what it heard as any node does, with where it came from and how old it is. It decides whom to ask and how often; it
 //! never votes, leads or gossips, and no other node counts it.
 //!
 //! 1. It opens no UDP socket and keeps no vote store.
@@ -11,6 +11,8 @@
 mod fixtures;
 pub mod heard;
 pub mod known;
+pub mod learn;
+mod listen;
 pub mod way;
 
 use arc_swap::ArcSwap;
@@ -21,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
@@ -142,7 +144,13 @@ fn start(plan: Plan) -> Result<(), Error> {
     let shown = Shown { known, status, source, metrics, feed };
     let done = runtime.block_on(async {
         let (to_loop, told) = mpsc::channel(1);
-        let asker = Asker { ways, config, me, every: every.clamp(EVERY.0, EVERY.1), to_loop };
+        let asker = Asker {
+            ways: Arc::new(ways),
+            config,
+            me,
+            every: every.clamp(EVERY.0, EVERY.1),
+            to_loop,
+        };
         tokio::spawn(asker.run());
         serve(shown, told, commands, reloads).await
     });
@@ -182,7 +190,7 @@ struct Round {
 
 /// Asks, on a task of its own.
 struct Asker {
-    ways: Ways,
+    ways: Arc<Ways>,
     config: Arc<Config>,
     me: NodeId,
     every: Duration,
@@ -193,7 +201,11 @@ impl Asker {
     /// Asks one node after the other, beginning with the one that answered last, until the loop has heard who leads.
     async fn run(self) {
         let doors = self.ways.doors();
+        let news = Arc::new(Notify::new());
+        let listen =
+            |place| tokio::spawn(listen::listen(Arc::clone(&self.ways), place, Arc::clone(&news)));
         let mut first = 0;
+        let mut listening = (first, listen(first));
         loop {
             let mut failing = Vec::new();
             let mut fallback = None;
@@ -226,7 +238,13 @@ impl Asker {
             if named.await == Ok(false) {
                 first = (first + 1) % doors.len().max(1);
             }
-            sleep(self.every).await;
+            if first != listening.0 {
+                listening.1.abort();
+                listening = (first, listen(first));
+            }
+            sleep(EVERY.0).await;
+            let rest = self.every.saturating_sub(EVERY.0);
+            tokio::select! { () = sleep(rest) => {}, () = news.notified() => {} }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{StatusCode, Uri};
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
@@ -13,6 +13,7 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::error::Error as _;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::config::DEFAULT_PORT;
@@ -26,8 +27,11 @@ const IDLE: Duration = Duration::from_secs(30);
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 16 << 20;
 
-/// What is asked for.
-const PATH: &str = "/status";
+/// What is asked for, again and again.
+const STATUS: &str = "/status";
+
+/// What is read as it comes.
+const EVENTS: &str = "/events";
 
 /// The most nodes that are followed.
 const MAX_NODES: usize = 64;
@@ -45,6 +49,7 @@ pub struct Door {
     /// Where, as people write it.
     pub url: String,
     status: Uri,
+    events: Uri,
     client: Via,
 }
 
@@ -118,13 +123,16 @@ fn door(url: &str, proxy: Option<&(Matcher, String)>) -> Result<Door, String> {
     let host =
         uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("it names no host"))?;
     let authority = format!("{host}:{}", uri.port_u16().unwrap_or(DEFAULT_PORT));
-    let status = Uri::builder().scheme("http").authority(authority.as_str()).path_and_query(PATH);
-    let status = status.build().map_err(|_| wrong("it is no URL"))?;
+    let at = |path: &'static str| {
+        let uri = Uri::builder().scheme("http").authority(authority.as_str()).path_and_query(path);
+        uri.build().map_err(|_| wrong("it is no URL"))
+    };
+    let (status, events) = (at(STATUS)?, at(EVENTS)?);
     let proxy = proxy.and_then(|(matcher, _)| matcher.intercept(&status));
     if host.starts_with('[') && proxy.as_ref().is_some_and(is_socks) {
         return Err(wrong("an IPv6 address cannot be told to a SOCKS proxy, but its name can"));
     }
-    Ok(Door { url: format!("http://{authority}"), status, client: via(proxy.as_ref()) })
+    Ok(Door { url: format!("http://{authority}"), status, events, client: via(proxy.as_ref()) })
 }
 
 fn is_socks(proxy: &Intercept) -> bool {
@@ -170,22 +178,41 @@ impl Door {
     /// Cancelling forgets the question.
     pub async fn ask(&self) -> Result<Bytes, String> {
         let exchange = async {
-            let asked = match &self.client {
-                Via::Straight(client) => client.get(self.status.clone()),
-                Via::Socks(client) => client.get(self.status.clone()),
-                Via::Tunnel(client) => client.get(self.status.clone()),
-            };
-            let answer = asked.await.map_err(|error| in_words(&error))?;
-            if answer.status() != StatusCode::OK {
-                return Err(format!("it answers {}", answer.status()));
-            }
-            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+            let body = self.get(&self.status).await?;
+            let body = Limited::new(body, MAX_ANSWER).collect().await;
             body.map(|body| body.to_bytes())
                 .map_err(|error| format!("its answer broke off: {error}"))
         };
-        let late = |_| format!("no answer within {} s", PATIENCE.as_secs());
         timeout(PATIENCE, exchange).await.map_err(late)?
     }
+
+    /// The node's `/events`, as they come.
+    ///
+    /// # Errors
+    /// There is no answer of 200 within [`PATIENCE`]; in words for people.
+    ///
+    /// # Cancel safety
+    /// Cancelling ends the stream.
+    pub async fn events(&self) -> Result<Incoming, String> {
+        timeout(PATIENCE, self.get(&self.events)).await.map_err(late)?
+    }
+
+    async fn get(&self, uri: &Uri) -> Result<Incoming, String> {
+        let asked = match &self.client {
+            Via::Straight(client) => client.get(uri.clone()),
+            Via::Socks(client) => client.get(uri.clone()),
+            Via::Tunnel(client) => client.get(uri.clone()),
+        };
+        let answer = asked.await.map_err(|error| in_words(&error))?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer.into_body()),
+            code => Err(format!("it answers {code}")),
+        }
+    }
+}
+
+fn late(_: Elapsed) -> String {
+    format!("no answer within {} s", PATIENCE.as_secs())
 }
 
 /// An error with its causes.

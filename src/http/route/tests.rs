@@ -87,7 +87,7 @@ fn status_has_every_field_in_order_and_of_its_type() {
         leader_changes int, version str, pid int, guardian_pid int|null, work {{}}|null,
         uptime_seconds float, uptime float, timestamp str,
         work_queue_size int, active_jobs int, selfplay_jobs int, training_jobs int,
-        config_version {{}}, network {{}}, partition {{}}, vote_store {{}}, gossip {{}},
+        cluster str, lease_length float, config_version {{}}, network {{}}, partition {{}}, vote_store {{}}, gossip {{}},
         follows_over =gossip|=http, source {{}}|null, shadow {{}}|null, warnings []"
     );
     let voter = format!(
