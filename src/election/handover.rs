@@ -461,9 +461,16 @@ impl Machine {
                 let led = led.or_else(|| leading.map(|term| (self.setup.me, term)));
                 if led.is_some() || now >= *until {
                     let (leader, term) = led.map_or((None, term), |(id, term)| (Some(id), term));
-                    let note = leader.is_none().then(|| {
-                        "the lead was given up, and no new leader is known yet".to_owned()
-                    });
+                    let chosen = handover.named.filter(|&named| leader != Some(named));
+                    let note = match (leader, chosen) {
+                        (None, _) => {
+                            Some("the lead was given up, and no new leader is known yet".to_owned())
+                        }
+                        (Some(_), Some(named)) => Some(format!(
+                            "{named} was ready and told to lead, and did not win in time: another voter did"
+                        )),
+                        (Some(_), None) => None,
+                    };
                     self.answer(Reply::Done { leader, term, note });
                     self.handover = None;
                 } else if now >= *next_at {
