@@ -124,7 +124,7 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
         if run.is_multiple_of(size) {
             herd.renew();
         }
-        let victim = (run * 2 + 1) % size;
+        let victim = (run * 3 + 1) % size;
         sleep_a_share(run, second);
         herd.signal(victim, Signal::STOP);
         known.extend(herd.until_all_say(victim, "dead"));

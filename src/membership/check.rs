@@ -96,6 +96,11 @@ impl Answers {
         let later = others.filter(|other| other.by != suspect && other.asked >= since);
         later.map(|other| other.took).max()
     }
+
+    /// How long the faster of them took: the other may be word of a relay that waited.
+    fn faster(&self) -> Option<Duration> {
+        self.0.iter().flatten().map(|answered| answered.took).min()
+    }
 }
 
 /// What becomes of a suspect, and when.
@@ -177,10 +182,18 @@ impl Membership {
         }
     }
 
-    /// Between two pings of a suspect.
+    /// Between two pings of a suspect. Of one that has never been measured, which in a large cluster is
+    /// nearly everybody, it goes by what others take: an interval passes in any case.
     fn spacing(&self, member: &Member) -> Duration {
-        let least = (self.params.probe_interval / 16).max(MIN_SPACING);
-        self.probe_timeout(member).max(least * self.awareness.factor())
+        let interval = self.params.probe_interval;
+        let least = (interval / 16).max(MIN_SPACING) * self.awareness.factor();
+        let unknown = member.round_trip.is_none() && self.params.probe_timeout.is_none();
+        let others = self.answers.faster().filter(|_| unknown);
+        let timeout = others.map_or_else(
+            || self.probe_timeout(member),
+            |took| (took * MUCH_SLOWER).min(interval / 2) * self.awareness.factor(),
+        );
+        timeout.max(least)
     }
 
     /// Accuses a member that has answered nothing since then, if that is evidence (invariants 1, 6).
