@@ -52,8 +52,8 @@ fn a_transfer_goes_to_the_named_voter_past_better_ones() {
 #[test]
 fn whose_chosen_voter_does_not_win_in_time_is_told() {
     let mut lab = Lab::led(&FIVE, |_| {});
-    // It says that it is ready, and nothing else of what it says arrives.
-    lab.loses = |from, _, message| from == id("e") && !matches!(message, Message::Ready(_));
+    // It gets ready, and nobody hears it stand.
+    lab.loses = |from, _, message| from == id("e") && matches!(message, Message::Election(_));
     lab.with(id("a"), |machine, now| machine.transfer(now, 1, id("e")));
     lab.wait_moved("a");
     lab.run(H * 2);
