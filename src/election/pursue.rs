@@ -142,7 +142,9 @@ impl Machine {
         if self.leader_suspected(now) {
             return Some(ElectionCause::LeaderSuspected);
         }
-        (now < self.nudged_until).then_some(ElectionCause::Canvassed)
+        // What was said before this leader was known is not about it.
+        let settled = self.leader(now) == self.announced;
+        (settled && now < self.nudged_until).then_some(ElectionCause::Canvassed)
     }
 
     fn pursue(&mut self, now: Instant) {
@@ -369,6 +371,7 @@ impl Machine {
         self.announced = leader;
         self.announced_term = leader.map(|_| term);
         if let Some(winner) = leader {
+            self.nudged_until = Instant::ZERO;
             self.counters.leader_changes += 1;
             self.takeovers.led_by(now, winner, self.setup.params.hysteresis.takeover_every);
             self.vacancy = ElectionCause::NoLeader;

@@ -49,6 +49,20 @@ fn a_transfer_goes_to_the_named_voter_past_better_ones() {
     assert!(leaderless <= LEADERLESS, "{leaderless:?}");
 }
 
+/// Otherwise it shows itself as a candidate beside a leader that everybody follows.
+#[test]
+fn whoever_was_asked_to_stand_before_there_was_a_leader_does_not_stand_after() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    step_down(&mut lab, "a", 1);
+    lab.wait("nobody leads", |lab| lab.leader().is_none());
+    lab.with(id("c"), |machine, now| machine.nudged_until = now + LEASE);
+    lab.wait("b leads", |lab| lab.leader() == Some(id("b")));
+    lab.sent.clear();
+    lab.run(LEASE);
+    assert!(!lab.has_sent(|it| matches!(it, Message::Canvass(_))));
+    assert!(!lab.machines[&id("c")].is_candidate());
+}
+
 #[test]
 fn whose_chosen_voter_does_not_win_in_time_is_told() {
     let mut lab = Lab::led(&FIVE, |_| {});
