@@ -820,6 +820,9 @@ impl Account {
         if is_vote && durable.term == term {
             assert_eq!((durable.voted_for, durable.nonce), (Some(holder.0), holder.1));
         }
+        // One number with two leases is no question of an honest process; the shorter one is certain.
+        let lease = self.asked.iter().filter(|asked| is(asked)).map(|asked| asked.lease).min();
+        let is = |asked: &Asked| is(asked) && Some(asked.lease) == lease;
         for asked in self.asked.iter_mut().filter(|asked| is(asked)) {
             asked.granted_at.get_or_insert(now);
         }
