@@ -320,6 +320,7 @@ impl World {
         let mut inbox = core::mem::take(&mut process.inbox);
         self.unsound(host, 0);
         self.note(host, || "goes on".to_owned());
+        self.checkers.bounds.goes_on(self.now, host, inbox.len());
         // The timer is due as well; which of the two the loop sees first is chance.
         if chance(&mut self.rng, 500) {
             inbox.push_front(node::Input::Timeout);

@@ -223,8 +223,10 @@ impl World {
     /// The leader of a healed quorum and the best voter of it, if that is another one.
     fn better(&self, healed: &[usize]) -> Option<(usize, usize)> {
         let leader = self.leader().filter(|leader| healed.contains(leader))?;
+        // Answers to a name that two processes have go to either.
+        let twice = self.options.twin.filter(|_| self.now < self.twice_until);
         let voters = healed.iter().copied().filter(|&host| host < self.options.voters);
-        let standing = voters.filter_map(|host| {
+        let standing = voters.filter(|&host| Some(host) != twice).filter_map(|host| {
             let state = &self.hosts[host];
             let local = state.clock.local(self.now);
             let process = state.process.as_ref()?;

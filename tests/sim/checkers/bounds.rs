@@ -1,6 +1,7 @@
 //! Nothing grows without end.
 //!
-//! 1. A process sends in any probe interval at most as many datagrams as its cluster's size allows.
+//! 1. A process sends in any probe interval at most as many datagrams as its cluster's size allows, and one
+//!    more for each that had arrived before it went on after a pause.
 //! 2. Between two inputs nothing is left to carry out, and one input causes a bounded number of
 //!    outputs.
 //! 3. The tables that a status shows hold no more than there are members, voters and elections to keep.
@@ -32,6 +33,8 @@ pub(crate) struct Bounds {
     hosts: usize,
     voters: usize,
     sent: Vec<(Nanos, u64)>,
+    /// What waited for a host in its present interval, and may be answered in it.
+    waited: Vec<u64>,
     worst: u64,
 }
 
@@ -46,6 +49,7 @@ impl Bounds {
             hosts,
             voters: options.most_voters(),
             sent: vec![(0, 0); hosts],
+            waited: vec![0; hosts],
             worst: 0,
         }
     }
@@ -60,14 +64,22 @@ impl Bounds {
         let (since, count) = &mut self.sent[host];
         if now - *since >= self.window {
             (*since, *count) = (now, 0);
+            self.waited[host] = 0;
         }
         *count += 1;
-        self.worst = self.worst.max(*count);
-        if *count <= self.most_sends {
+        let unasked = count.saturating_sub(self.waited[host]);
+        self.worst = self.worst.max(unasked);
+        if unasked <= self.most_sends {
             return Ok(());
         }
         let what = format!("host {host} sends {count} datagrams within {} ns", now - *since);
         Err(Violation { at: now, rule: "bounds", what })
+    }
+
+    /// A host goes on after a pause, and so much has arrived meanwhile.
+    pub(crate) fn goes_on(&mut self, now: Nanos, host: usize, waited: usize) {
+        self.sent[host] = (now, 0);
+        self.waited[host] = waited as u64;
     }
 
     /// One input has caused so many outputs.
