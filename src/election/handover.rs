@@ -18,6 +18,7 @@ use ringrift_wire::{Go, Message, NodeId, Offer, Ready, Unready};
 use std::collections::BTreeMap;
 
 use super::core::Core;
+use super::operator::outcome_note;
 use super::{Event, LossCause, Machine, Output, Reply, Standing};
 use crate::time::Instant;
 
@@ -461,16 +462,7 @@ impl Machine {
                 let led = led.or_else(|| leading.map(|term| (self.setup.me, term)));
                 if led.is_some() || now >= *until {
                     let (leader, term) = led.map_or((None, term), |(id, term)| (Some(id), term));
-                    let chosen = handover.named.filter(|&named| leader != Some(named));
-                    let note = match (leader, chosen) {
-                        (None, _) => {
-                            Some("the lead was given up, and no new leader is known yet".to_owned())
-                        }
-                        (Some(_), Some(named)) => Some(format!(
-                            "{named} was ready and told to lead, and did not win in time: another voter did"
-                        )),
-                        (Some(_), None) => None,
-                    };
+                    let note = outcome_note(leader, handover.named);
                     self.answer(Reply::Done { leader, term, note });
                     self.handover = None;
                 } else if now >= *next_at {

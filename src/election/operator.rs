@@ -45,6 +45,16 @@ impl Setback {
 
 const OBSERVER: &str = "this node is an observer; ask a voter";
 
+/// What there is to say about a lead that was moved, beside who has it: where that is not the chosen voter.
+pub(super) fn outcome_note(leader: Option<NodeId>, chosen: Option<NodeId>) -> Option<String> {
+    if leader.is_none() {
+        return Some("the lead was given up, and no new leader is known yet".to_owned());
+    }
+    chosen.filter(|_| leader != chosen).map(|chosen| {
+        format!("{chosen} was ready and told to lead, and did not win in time: another voter did")
+    })
+}
+
 impl Machine {
     /// Hands the lead to the best voter that is ready; the reply comes out under that number.
     pub fn step_down(&mut self, now: Instant, number: u64) {
