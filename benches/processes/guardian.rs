@@ -12,36 +12,47 @@ use crate::report::{Report, asked_for};
 
 const NAME: &str = "kill -9 with guardian";
 
-/// Kills the node of the leader so many times, never its guardian.
+/// Kills the node of the leader so many times, never its guardian: of a cluster that was just started, then again and
+/// again of one cluster, whose voters then rank ever lower for their unclean ends.
 pub fn series(report: &mut Report, timing: Timing, runs: usize) {
     if !asked_for(NAME) {
         return;
     }
     let mut lab = Lab::on_loopback(timing, false);
     lab.guarded = true;
-    let mut leaderless = Vec::new();
     let mut memory = Vec::new();
-    for run in 0..runs {
-        for node in 0..VOTERS {
-            lab.start_unless_running(node);
+    for (anew, name) in [(true, NAME), (false, "kill -9 with guardian, one after the other")] {
+        let mut leaderless = Vec::new();
+        for run in 0..runs {
+            if anew {
+                lab.start_anew();
+            }
+            leaderless.push(once(&mut lab, timing, run, &mut memory));
+            println!("{name} {}: {:.1} ms", run + 1, leaderless[run]);
         }
-        lab.wait_settled();
-        thread::sleep(Duration::from_millis(u64::from(timing.lease_ms)) * 2);
-        let old = lab.wait_settled();
-        let pid = node_pid(&lab, old);
-        memory.push(resident_mb(lab.pid(old)));
-        sleep_a_share(run, Duration::from_millis(u64::from(timing.heartbeat_ms)));
-        let mut sampler = Sampler::new(&lab, (0..VOTERS).filter(|&node| node != old).collect());
-        let at = Instant::now();
-        kill_process(pid, Signal::KILL).expect("it runs");
-        let claim = sampler.first(Duration::ZERO);
-        drop(sampler);
-        leaderless.push(claim.at.duration_since(at).as_secs_f64() * 1e3);
-        println!("{NAME} {}: {:.1} ms", run + 1, leaderless[run]);
-        lab.ended(old);
+        add(report, name, "ms", leaderless);
     }
-    add(report, NAME, "ms", leaderless);
     add(report, "own resident memory of a guardian", "MB", memory);
+}
+
+/// One kill; milliseconds without a leader.
+fn once(lab: &mut Lab, timing: Timing, run: usize, memory: &mut Vec<f64>) -> f64 {
+    for node in 0..VOTERS {
+        lab.start_unless_running(node);
+    }
+    lab.wait_settled();
+    thread::sleep(Duration::from_millis(u64::from(timing.lease_ms)) * 2);
+    let old = lab.wait_settled();
+    let pid = node_pid(lab, old);
+    memory.push(resident_mb(lab.pid(old)));
+    sleep_a_share(run, Duration::from_millis(u64::from(timing.heartbeat_ms)));
+    let mut sampler = Sampler::new(lab, (0..VOTERS).filter(|&node| node != old).collect());
+    let at = Instant::now();
+    kill_process(pid, Signal::KILL).expect("it runs");
+    let claim = sampler.first(Duration::ZERO);
+    drop(sampler);
+    lab.ended(old);
+    claim.at.duration_since(at).as_secs_f64() * 1e3
 }
 
 /// The process that the guardian of `node` watches.

@@ -150,6 +150,18 @@ impl Lab {
         }
     }
 
+    /// Ends every node that runs, forgets what they keep, and starts them all.
+    pub fn start_anew(&mut self) {
+        for node in 0..self.len() {
+            if self.nodes[node].is_some() {
+                self.signal(node, Signal::TERM);
+                self.ended(node);
+            }
+        }
+        self.wipe();
+        (0..self.len()).for_each(|node| self.start(node));
+    }
+
     /// Changes the configuration of nodes that start from now on.
     pub fn reconfigure(&self, from: &str, to: &str) {
         let path = self.path("config.yaml");

@@ -225,6 +225,9 @@ impl World {
         let leader = self.leader().filter(|leader| healed.contains(leader))?;
         // Answers to a name that two processes have go to either.
         let twice = self.options.twin.filter(|_| self.now < self.twice_until);
+        if twice == Some(leader) {
+            return None;
+        }
         let voters = healed.iter().copied().filter(|&host| host < self.options.voters);
         let standing = voters.filter(|&host| Some(host) != twice).filter_map(|host| {
             let state = &self.hosts[host];
