@@ -279,7 +279,8 @@ impl Machine {
 
     /// The answer to an offer.
     pub(super) fn on_ready(&mut self, now: Instant, from: NodeId, ready: &Ready) {
-        if !self.same_set(from, ready.set) {
+        self.expire(now);
+        if !self.same_set(from, ready.set) || !self.leads(now) {
             return;
         }
         let Some(handover) = &mut self.handover else { return };
