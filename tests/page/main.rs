@@ -61,6 +61,8 @@ fn five(extra: impl Fn(&mut std::process::Command)) -> Option<(Cluster, Browser)
 fn open(cluster: &Cluster, browser: &Browser, node: usize) {
     browser.open(&format!("http://{}/", cluster.http(node)));
     browser.wait("document.getElementById('state')?.innerText === 'Live'");
+    let twice = "[...document.querySelectorAll('[id]')].map(it => it.id).filter((id, at, all) => all.indexOf(id) !== at).join()";
+    assert_eq!(browser.value(twice), "", "names of elements that are used twice");
 }
 
 fn leads(node: usize) -> String {
@@ -93,6 +95,10 @@ fn the_page_follows_the_lead_and_says_when_it_hears_nothing() {
     browser.wait("document.querySelectorAll('#voters tr').length === 5");
     browser.wait("document.querySelectorAll('#matrix tbody td').length === 25");
     browser.wait("document.querySelectorAll('#elections tr').length >= 1");
+    // Nobody loses anything, and the round trips are short.
+    browser.wait(
+        "document.querySelectorAll('#matrix tbody td:is(.lossy, .slow, .deaf)').length === 0",
+    );
     assert!(browser.text("quorum").starts_with("5 of 5"), "{}", browser.text("quorum"));
     can_be_read(&browser, "whole");
 
@@ -131,15 +137,18 @@ fn the_page_follows_the_lead_and_says_when_it_hears_nothing() {
 fn orders_are_given_only_after_a_question_and_where_they_would_be_taken() {
     let Some((cluster, browser)) = five(|_| {}) else { return };
     let (leader, term) = cluster.wait_agreed(&ALL);
-    let target = (leader + 1) % 5;
+    // Not whom the page would offer first.
+    let target = if leader == 4 { 3 } else { 4 };
     open(&cluster, &browser, leader);
     browser.wait("document.querySelectorAll('#buttons button').length === 3");
     let choose = format!(
-        "document.getElementById('to').value = '{}', document.querySelector('[data-verb=transfer]').click()",
+        "document.getElementById('transfer-to').value = '{}', document.querySelector('[data-verb=transfer]').click()",
         NAMES[target]
     );
     browser.value(&choose);
     browser.wait("document.getElementById('ask').open && document.activeElement.id === 'ask-no'");
+    assert_eq!(browser.text("ask-title"), format!("Hand the lead to {}?", NAMES[target]));
+    can_be_read(&browser, "asked");
     browser.value("document.getElementById('ask-no').click()");
     browser.wait("!document.getElementById('ask').open");
     assert_eq!(
@@ -197,6 +206,7 @@ fn with_a_token_the_page_asks_for_it_and_keeps_it_nowhere() {
     let (leader, _) = cluster.wait_agreed(&ALL);
     open(&cluster, &browser, leader);
     browser.wait("document.querySelectorAll('#buttons button:disabled').length === 3");
+    can_be_read(&browser, "token");
     let enter = |text: &str| {
         browser.value(&format!(
             "(() => {{ const field = document.getElementById('token'); field.value = '{text}'; \
