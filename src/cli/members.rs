@@ -124,7 +124,7 @@ fn hearing(out: &mut String, members: &Value, paint: Paint) -> fmt::Result {
     out.push('\n');
     table(out, &rows, paint, |at, row| match at {
         2 if row[3] == "-" => Some(Hue::Bad),
-        3 if row[3] != "<= 5 %" => Some(Hue::Warn),
+        3 if row[3] != "<= 15 %" => Some(Hue::Warn),
         _ => None,
     })
 }
