@@ -285,8 +285,11 @@ impl Membership {
             |check: &Check| check.sent > pings && suspicion.by().contains(&self.me.id);
         let factor = self.awareness.factor() * magnitude(self.size());
         let bounds = Bounds {
-            // A process that a busy machine does not let run for a second has not ended.
-            floor: (self.spacing(member) * pings).max(slowest).max(self.params.probe_interval),
+            // A process that a busy machine does not let run for a second has not ended: with the ping that it
+            // did not answer it has more than an interval.
+            floor: (self.spacing(member) * pings)
+                .max(slowest)
+                .max(self.params.probe_interval * 5 / 6),
             ceiling: self.params.probe_interval * LONE_INTERVALS * factor,
             witnesses: self.size() - self.table.suspects().len(),
             own_evidence: check.is_some_and(own_evidence),

@@ -31,7 +31,7 @@ fn observers_join_within_the_first_intervals() {
 }
 
 #[test]
-fn a_crash_is_known_to_all_five_soon() {
+fn a_crash_is_known_to_all_five_within_three_seconds() {
     let mut times: Vec<Duration> = (0..100)
         .map(|seed| {
             let mut network = five(seed);
@@ -42,8 +42,8 @@ fn a_crash_is_known_to_all_five_soon() {
         })
         .collect();
     times.sort_unstable();
-    assert!(times[50] < Duration::from_millis(2_100), "median {:?}", times[50]);
-    assert!(times[95] < Duration::from_millis(3_200), "95th percentile {:?}", times[95]);
+    assert!(times[50] < Duration::from_millis(2_000), "median {:?}", times[50]);
+    assert!(times[95] < Duration::from_millis(3_000), "95th percentile {:?}", times[95]);
     assert!(times[99] < Duration::from_millis(5_000), "worst {:?}", times[99]);
 }
 
