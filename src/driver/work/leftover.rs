@@ -26,9 +26,14 @@ const CLEAN_LOOKS: u32 = 2;
 /// Some could not be ended; how many.
 pub fn end(store: &Path) -> Result<usize, usize> {
     let mark = format!("{MARK}={}", store.display());
+    end_all(|| marked(mark.as_bytes()))
+}
+
+/// Kills whoever a look finds, until looks find nobody.
+fn end_all(look: impl Fn() -> Vec<Pid>) -> Result<usize, usize> {
     let (mut most, mut clean) = (0, 0);
     for _ in 0..LOOKS {
-        let left = marked(mark.as_bytes());
+        let left = look();
         clean = if left.is_empty() { clean + 1 } else { 0 };
         if clean == CLEAN_LOOKS {
             return Ok(most);
@@ -40,7 +45,7 @@ pub fn end(store: &Path) -> Result<usize, usize> {
         }
         thread::sleep(LOOK_EVERY);
     }
-    Err(marked(mark.as_bytes()).len())
+    Err(look().len())
 }
 
 /// The processes whose environment has this entry, as far as it can be read. One that has ended and was not
@@ -58,26 +63,57 @@ fn marked(mark: &[u8]) -> Vec<Pid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::cell::Cell;
+    use std::process::{Child, Command, Stdio};
 
-    #[test]
-    fn what_bears_the_mark_of_the_store_is_ended_and_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        // It runs before its environment can be read.
-        let start = |store: &Path| {
-            let child = Command::new("sleep").arg("1000").env(MARK, store).spawn().unwrap();
-            let environment = format!("/proc/{}/environ", child.id());
+    /// A program that runs long, and ends with the test.
+    struct Sleep(Child);
+
+    impl Sleep {
+        fn start(mark: &Path) -> Self {
+            let mut command = Command::new("sleep");
+            command.arg("1000").env(MARK, mark).stdout(Stdio::null()).stderr(Stdio::null());
+            let child = Self(command.spawn().unwrap());
+            // It runs before its environment can be read.
+            let environment = format!("/proc/{}/environ", child.0.id());
             while fs::read(&environment).unwrap().is_empty() {
                 thread::yield_now();
             }
             child
-        };
-        let (mut ours, mut other) = (start(dir.path()), start(&dir.path().join("other")));
+        }
+    }
+
+    impl Drop for Sleep {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn what_bears_the_mark_of_the_store_is_ended_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ours = Sleep::start(dir.path());
+        let mut other = Sleep::start(&dir.path().join("other"));
         // The child is not collected while it is looked for: it must not count once it is dead.
         assert_eq!(end(dir.path()), Ok(1));
-        assert!(!ours.wait().unwrap().success());
-        assert!(other.try_wait().unwrap().is_none());
+        assert!(!ours.0.wait().unwrap().success());
+        assert!(other.0.try_wait().unwrap().is_none());
         assert_eq!(end(dir.path()), Ok(0));
-        other.kill().and_then(|()| other.wait()).unwrap();
+    }
+
+    #[test]
+    fn what_is_just_being_started_at_the_first_look_is_ended_at_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Sleep::start(dir.path());
+        let looks = Cell::new(0);
+        let look = || {
+            looks.set(looks.get() + 1);
+            let seen = Pid::from_raw(child.0.id().cast_signed()).filter(|_| looks.get() == 2);
+            seen.into_iter().collect()
+        };
+        assert_eq!(end_all(look), Ok(1));
+        assert_eq!(looks.get(), 4, "and it was looked for twice again");
+        assert!(!child.0.wait().unwrap().success());
     }
 }
