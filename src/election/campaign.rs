@@ -160,7 +160,7 @@ impl Campaign {
             Opinion::Yes { .. } => (free_at - pace.delta).max(now + pace.delta),
             Opinion::No(_) | Opinion::Better(_) => free_at.max(now + pace.delta),
         };
-        // The word that freed this node from the leader reaches the others about now.
+        // The word that freed this node from the leader reaches about now who has not heard it.
         let bound = match opinion {
             Opinion::Yes { free_in_us } => free_in_us > 0,
             Opinion::No(why) => {
@@ -168,12 +168,12 @@ impl Campaign {
             }
             Opinion::Better(_) => false,
         };
-        let late = bound && self.cause == ElectionCause::LeaderReleased;
-        let again = if late { again.min(now + asked.late) } else { again };
-        if late {
-            asked.late = (asked.late * 2).min(pace.longest);
+        let mut most = pace.longest;
+        if bound && self.cause == ElectionCause::LeaderReleased {
+            most = most.min(asked.late);
+            asked.late = asked.late * 2;
         }
-        asked.next_at = again.min(now + pace.longest);
+        asked.next_at = again.min(now + most);
         self.highest_term = self.highest_term.max(term);
         Some(now.since(sent_at))
     }
