@@ -63,6 +63,29 @@ fn whoever_was_asked_to_stand_before_there_was_a_leader_does_not_stand_after() {
     assert!(!lab.machines[&id("c")].is_candidate());
 }
 
+/// Simulator seed 0x4e1b5: the answer was that nothing had changed and this node led on.
+#[test]
+fn the_last_no_that_arrives_as_the_lease_ends_does_not_say_that_this_node_leads_on() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    let a = id("a");
+    lab.loses = |from, _, _| from != id("a");
+    let (ends, _) = lab.machines[&a].core.as_ref().and_then(Core::lease).unwrap();
+    lab.run(ends.since(lab.now) - LATENCY);
+    lab.with(a, |machine, now| machine.transfer(now, 1, id("e")));
+    let offer = lab.sent.iter().rev().find_map(|(_, _, _, message)| match *message {
+        Message::Offer(offer) => Some(offer),
+        _ => None,
+    });
+    let Offer { set, number, term } = offer.unwrap();
+    let ready = Ready { set, number, term, unready: Some(Unready::NoQuorum) };
+    // A loop that is late takes what has arrived before it looks at the time.
+    lab.now = ends;
+    lab.with(a, |machine, now| machine.on_message(now, id("e"), 5, &Message::Ready(ready)));
+    assert_eq!(*lab.reply(1), Reply::NotLeader { leader: None });
+    let lost = (LossCause::Transferred, None, HandoverOutcome::LeaseExpired);
+    assert_eq!(outcomes(&lab), [lost]);
+}
+
 #[test]
 fn whose_chosen_voter_does_not_win_in_time_is_told() {
     let mut lab = Lab::led(&FIVE, |_| {});
