@@ -78,8 +78,12 @@ impl Bounds {
 
     /// A host goes on after a pause, and so much has arrived meanwhile.
     pub(crate) fn goes_on(&mut self, now: Nanos, host: usize, waited: usize) {
-        self.sent[host] = (now, 0);
-        self.waited[host] = waited as u64;
+        let (since, count) = &mut self.sent[host];
+        if now - *since >= self.window {
+            (*since, *count) = (now, 0);
+            self.waited[host] = 0;
+        }
+        self.waited[host] += waited as u64;
     }
 
     /// One input has caused so many outputs.
