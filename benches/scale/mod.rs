@@ -8,7 +8,8 @@
 //! All start at the same moment, each with the names and addresses of all others in its configuration:
 //! the worst case of joining. Then one of them restarts with an empty table.
 //!
-//! `BENCH_MEMBERS` is the largest size, `BENCH_KILLS` how many members are killed of each size.
+//! `BENCH_MEMBERS` is the largest size and `BENCH_LEAST` the smallest, `BENCH_KILLS` how many members are killed of
+//! each size.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -55,8 +56,8 @@ pub fn run() {
         "kills",
     ];
     let mut report = Report::new("membership-scale", &columns);
-    let largest = setting("BENCH_MEMBERS", 5_000);
-    for (count, real) in SIZES.into_iter().filter(|size| size.0 <= largest) {
+    let wanted = setting("BENCH_LEAST", 0)..=setting("BENCH_MEMBERS", 5_000);
+    for (count, real) in SIZES.into_iter().filter(|size| wanted.contains(&size.0)) {
         let measured = measure(count, real, if real < count { 0 } else { kills });
         let spread = |values: &[f64]| {
             let spread = Spread::of(values.to_vec());

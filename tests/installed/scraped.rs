@@ -98,6 +98,7 @@ fn voters(cluster: &Cluster) -> impl Iterator<Item = String> {
 /// A running Prometheus.
 struct Prometheus {
     net: Arc<Net>,
+    targets: usize,
     _process: Process,
 }
 
@@ -120,14 +121,30 @@ impl Prometheus {
         command.current_dir(dir).args(["--config.file=prometheus.yml", "--storage.tsdb.path=tsdb"]);
         command.args(["--web.listen-address=127.0.0.1:9090", "--log.level=warn"]);
         let net = Arc::clone(cluster.net(0));
-        Self { net, _process: Process::start(command, dir, "prometheus") }
+        let targets = jobs.iter().map(|(_, targets)| targets.len()).sum();
+        Self { net, targets, _process: Process::start(command, dir, "prometheus") }
+    }
+
+    fn get(&self, path: &str) -> Option<Value> {
+        let mut curl = self.net.command("curl");
+        let said = curl.args(["-sfg", &format!("http://127.0.0.1:9090/api/v1/{path}")]).output();
+        serde_json::from_slice(&said.ok()?.stdout).ok()
+    }
+
+    /// Waits until every target was scraped that long ago, which is longer than the window of any rule.
+    fn wait_for_windows(&self) {
+        let query = "query?query=count(up%20offset%2035s%20==%201)";
+        let seen = within(PATIENCE, || {
+            let said = self.get(query)?;
+            let count = said["data"]["result"][0]["value"][1].as_str()?.parse::<usize>().ok()?;
+            (count == self.targets).then_some(())
+        });
+        assert!(seen.is_some(), "not each of {} targets answers", self.targets);
     }
 
     /// The alerts that fire now.
     fn firing(&self) -> Option<BTreeSet<String>> {
-        let mut curl = self.net.command("curl");
-        let said = curl.args(["-sf", "http://127.0.0.1:9090/api/v1/alerts"]).output().ok()?;
-        let all: Value = serde_json::from_slice(&said.stdout).ok()?;
+        let all = self.get("alerts")?;
         let all = all["data"]["alerts"].as_array()?;
         for alert in all {
             let notes = alert["annotations"].to_string();
@@ -169,8 +186,7 @@ fn each_alert_fires_when_something_is_wrong_and_none_when_nothing_is() {
     let stand_in = StandIn::start(&cluster);
     let targets = voters(&cluster).chain([STAND_IN.to_owned()]).collect();
     let prometheus = Prometheus::start(&cluster, &[("ringrift", targets)]);
-    // The first values of all windows.
-    thread::sleep(Duration::from_secs(35));
+    prometheus.wait_for_windows();
     prometheus.wait_for("nothing is wrong", &[], &[]);
 
     cluster.kill(4);
@@ -278,8 +294,7 @@ fn followers_and_shadows_raise_alerts_of_their_own_and_no_others() {
     }
     let targets = voters(&cluster).chain(["127.0.0.98:8770".to_owned()]).collect();
     let prometheus = Prometheus::start(&cluster, &[("ringrift", targets), ("shadows", shadows)]);
-    // The longest window.
-    thread::sleep(Duration::from_secs(35));
+    prometheus.wait_for_windows();
     prometheus.wait_for("nothing is wrong", &[], &[]);
 
     let elections = ["ElectionsTooOften", "LeaseThin"];
