@@ -171,7 +171,7 @@ impl Campaign {
         let mut most = pace.longest;
         if bound && self.cause == ElectionCause::LeaderReleased {
             most = most.min(asked.late);
-            asked.late = asked.late * 2;
+            asked.late *= 2;
         }
         asked.next_at = again.min(now + most);
         self.highest_term = self.highest_term.max(term);

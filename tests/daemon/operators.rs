@@ -1,8 +1,6 @@
 //! The README's chapter for operators, command by command.
 
-use crate::support::cluster::Cluster;
-use crate::support::process::program;
-use crate::support::{NAMES, wait_for};
+use crate::support::NAMES;
 use crate::{ALL, five};
 
 const README: &str = include_str!("../../README.md");
@@ -38,21 +36,6 @@ fn shape(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Makes the node behind `localhost` lead.
-fn lead_here(cluster: &Cluster) {
-    wait_for("the lead on this host", || {
-        let (leader, _) = cluster.wait_agreed(&ALL);
-        if leader == 0 {
-            return Some(());
-        }
-        let url = format!("http://{}", cluster.http(leader));
-        let mut command = program(cluster.net(0));
-        let ran = command.args(["transfer", "--to", NAMES[0], "--url", &url]).output();
-        ran.expect("the program runs").status.success().then_some(())
-    });
-    wait_for("agreement", || cluster.agreed(&ALL).filter(|&(leader, _)| leader == 0));
-}
-
 #[test]
 fn every_command_of_the_chapter_does_what_it_says() {
     let Some(mut cluster) = five() else { return };
@@ -66,7 +49,7 @@ fn every_command_of_the_chapter_does_what_it_says() {
         std::path::Path::new(env!("CARGO_BIN_EXE_ringrift-p2p")).parent().expect("a folder");
     for (command, wanted) in commands {
         if !command.contains("resume") {
-            lead_here(&cluster);
+            cluster.make_lead(0);
         }
         let mut bash = cluster.net(0).command("bash");
         let line = format!("PATH={}:$PATH; {command}", folder.display());

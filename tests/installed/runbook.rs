@@ -3,7 +3,6 @@
 use std::process::Command;
 
 use crate::support::cluster::{Timing, on_loopback};
-use crate::support::{NAMES, wait_for};
 use crate::{text, tool};
 
 /// Commands that speak to systemd, which runs in no test, or look at folders of an installed system.
@@ -38,14 +37,7 @@ fn every_command_of_the_runbook_works_as_it_stands() {
             continue;
         }
         // The last block may have moved the lead; localhost is the first voter, and its host is typed on.
-        wait_for("the first voter to lead", || {
-            let (leader, _) = cluster.agreed(&[0, 1, 2, 3, 4])?;
-            if leader != 0 {
-                // Refused until the leader has heard that it was resumed.
-                let _again = cluster.asking(leader, &["transfer", "--to", NAMES[0]]).output();
-            }
-            (leader == 0).then_some(())
-        });
+        cluster.make_lead(0);
         let mut bash = cluster.net(0).command("bash");
         bash.args(["-c", &format!("set -eo pipefail\n{script}")]).env("PATH", &path);
         let output = bash.current_dir(cluster.dir.path()).output().expect("bash starts");

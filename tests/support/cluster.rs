@@ -288,6 +288,18 @@ impl Cluster {
         }
     }
 
+    /// Has the lead moved to `node`, as often as that is refused: a voter may not be ready yet on a busy machine.
+    #[track_caller]
+    pub fn make_lead(&self, node: usize) {
+        wait_for("the lead where it is wanted", || {
+            let (leader, _) = self.agreed(&self.running())?;
+            if leader != node {
+                let _again = self.asking(leader, &["transfer", "--to", NAMES[node]]).output();
+            }
+            (leader == node).then_some(())
+        });
+    }
+
     /// Waits until every one of `nodes` knows of no leader and says why; returns the reasons.
     #[track_caller]
     pub fn wait_leaderless(&self, nodes: &[usize]) -> Vec<String> {
