@@ -171,7 +171,7 @@ impl Campaign {
         let mut most = pace.longest;
         if bound && self.cause == ElectionCause::LeaderReleased {
             most = most.min(asked.late);
-            asked.late *= 2;
+            asked.late = most * 2;
         }
         asked.next_at = again.min(now + most);
         self.highest_term = self.highest_term.max(term);
@@ -260,12 +260,14 @@ mod tests {
             Priority { drained: false, last: false, stability: 0, centrality: 0, gpu: 0, order: 1 };
         let alive = Opinion::No(Refusal::LeaderAlive { free_in_us: 900_000 });
         for (cause, pauses) in [
-            (ElectionCause::LeaderReleased, [2, 4, 8, 16, 30, 30]),
-            (ElectionCause::LeaderSuspected, [30; 6]),
+            (ElectionCause::LeaderReleased, [2, 4, 8, 16]),
+            (ElectionCause::LeaderSuspected, [30; 4]),
         ] {
+            // However long it goes on.
+            let pauses = pauses.into_iter().chain([30; 100]);
             let mut campaign = Campaign::new(cause, at(0), at(0), priority);
             let mut now = at(0);
-            for (number, pause) in pauses.into_iter().enumerate() {
+            for (number, pause) in pauses.enumerate() {
                 assert!(campaign.is_due(now, voter));
                 let number = u64::try_from(number).unwrap();
                 campaign.asked(now, voter, number, pace);
