@@ -19,8 +19,6 @@ impl Machine {
     /// Does what has become due; harmless at any time and as often as one likes.
     pub(super) fn settle(&mut self, now: Instant) {
         self.expire(now);
-        // Before anything renews the lease: this may be a late wake-up.
-        self.notice_overdue(now);
         self.learn(now);
         self.retry_store(now);
         self.cast_deferred(now);
@@ -35,9 +33,13 @@ impl Machine {
         self.drain_core();
     }
 
-    /// Demotes a leader whose lease has ended.
+    /// Demotes a leader whose lease has ended; or notices that its work was to have ended by now. Comes first, whatever
+    /// has happened: this may be a late wake-up, and what waits for it could renew the lease.
     pub(super) fn expire(&mut self, now: Instant) {
-        let Some(term) = self.core.as_mut().and_then(|core| core.expire(now)) else { return };
+        let Some(term) = self.core.as_mut().and_then(|core| core.expire(now)) else {
+            self.notice_overdue(now);
+            return;
+        };
         if self.losses.len() == MAX_LOSSES {
             self.losses.pop_front();
         }

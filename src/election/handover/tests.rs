@@ -430,6 +430,22 @@ fn an_old_go_moves_nobody() {
 /// A leader whose work was overdue led a higher term, which it had told nobody of.
 #[test]
 fn a_leader_whose_work_is_overdue_wins_no_re_election() {
+    overdue_when_a_vote_comes(|lab, by| {
+        lab.wait("its time is over", |lab| lab.now >= by);
+        lab.run(FSYNC);
+    });
+}
+
+/// Simulator seed 0x6e26: the vote was taken before the time was looked at.
+#[test]
+fn a_vote_that_waited_for_a_late_loop_wins_no_re_election_when_the_work_is_overdue() {
+    overdue_when_a_vote_comes(|lab, by| {
+        lab.run(by.since(lab.now) - Duration::from_nanos(1));
+        lab.now = by;
+    });
+}
+
+fn overdue_when_a_vote_comes(late: impl FnOnce(&mut Lab, Instant)) {
     let mut lab = Lab::led(&["a", "b", "c"], |params| params.work_grace = H / 4);
     lab.loses = |_, to, message| to == id("a") && matches!(message, Message::Answer(_));
     let (term, set) = (lab.term(), lab.machines[&id("a")].setup.set.tag());
@@ -442,8 +458,7 @@ fn a_leader_whose_work_is_overdue_wins_no_re_election() {
         machine.on_message(now, id("c"), 3, &Message::Acknowledge(higher));
     });
     let by = lab.work[0].3;
-    lab.wait("its time is over", |lab| lab.now >= by);
-    lab.run(FSYNC);
+    late(&mut lab, by);
     let asked = lab.sent.iter().rev().find_map(|(_, from, to, message)| match message {
         Message::Election(asked) if (*from, *to) == (id("a"), id("b")) => Some(*asked),
         _ => None,
