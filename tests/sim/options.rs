@@ -259,7 +259,7 @@ impl Options {
         let guarded = weighted(more, &[(2, 0), (1, 500), (2, 1_000)]);
         let planned = kinds.contains(&Kind::Operator) && chance(more, 500);
         let fault_span = lease * if many { between(rng, 4, 8) } else { between(rng, 6, 30) };
-        Self {
+        let drawn = Self {
             seed,
             voters,
             observers: observers as usize,
@@ -290,7 +290,9 @@ impl Options {
             fault_gap: weighted(rng, &[(1, lease / 4), (3, lease), (2, 4 * lease)]),
             fault_span,
             unwatched: Vec::new(),
-        }
+        };
+        // Two rounds of probes have to fit, or the program refuses to start.
+        Self { silence: drawn.silence.max(2 * drawn.probe), ..drawn }
     }
 
     /// How many hosts there are.
