@@ -24,8 +24,8 @@ use crate::node::Event;
 /// The environment variable with the filter, in the syntax of `tracing`; default `info`.
 pub const FILTER_VARIABLE: &str = "RINGRIFT_LOG";
 
-/// The most lines that wait for a slow reader of standard error.
-pub const MAX_WAITING_LINES: usize = 8_192;
+/// The most lines that wait for a slow reader of standard error. Each place takes 32 bytes of memory from the start.
+pub const MAX_WAITING_LINES: usize = 2_048;
 
 /// How a line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
