@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::exit::{Exit, Failure};
 use super::status::{Asked, ask_json, seconds, shown};
 use super::term::{Colour, Hue, Paint, table};
+use crate::node::status::USUAL_LOSS;
 
 /// The arguments of `members`.
 #[derive(Debug, Args)]
@@ -103,6 +104,10 @@ fn millis(value: &Value) -> String {
     value.as_f64().map_or_else(|| String::from("-"), |ms| format!("{ms:.1} ms"))
 }
 
+fn loss_words(up_to: f64) -> String {
+    format!("<= {:.0} %", up_to * 100.0)
+}
+
 /// A row for each voter that has spoken: how it hears each other.
 fn hearing(out: &mut String, members: &Value, paint: Paint) -> fmt::Result {
     let heading = ["VOTER", "HEARS", "ROUND TRIP", "LOSS", "SAID"].map(String::from);
@@ -112,9 +117,7 @@ fn hearing(out: &mut String, members: &Value, paint: Paint) -> fmt::Result {
         for (of, heard) in row["hears"].as_object().into_iter().flatten() {
             let (trip, loss) =
                 match (heard["rtt_ms_below"].as_f64(), heard["packet_loss_rate_up_to"].as_f64()) {
-                    (Some(trip), Some(loss)) => {
-                        (format!("< {trip} ms"), format!("<= {:.0} %", loss * 100.0))
-                    }
+                    (Some(trip), Some(loss)) => (format!("< {trip} ms"), loss_words(loss)),
                     _ => (String::from("does not hear it"), String::from("-")),
                 };
             let clean = |name: &str| shown(&name.into());
@@ -122,9 +125,10 @@ fn hearing(out: &mut String, members: &Value, paint: Paint) -> fmt::Result {
         }
     }
     out.push('\n');
+    let usual = loss_words(f64::from(USUAL_LOSS) / 1e3);
     table(out, &rows, paint, |at, row| match at {
         2 if row[3] == "-" => Some(Hue::Bad),
-        3 if row[3] != "<= 15 %" => Some(Hue::Warn),
+        3 if row[3] != usual => Some(Hue::Warn),
         _ => None,
     })
 }

@@ -18,6 +18,7 @@ use std::sync::LazyLock;
 
 use super::answer::{Answer, Present};
 use super::guard::Orders;
+use crate::node::status::USUAL_LOSS;
 
 /// The page, with places for what differs from node to node.
 const PAGE: &str = include_str!("page/page.html");
@@ -40,6 +41,7 @@ pub(super) fn answer(present: &Present<'_>, orders: Orders) -> Answer {
     let node = present.view.status.node;
     let body = PAGE
         .replacen("{orders}", orders.as_str(), 1)
+        .replace("{usual_loss}", &(USUAL_LOSS / 10).to_string())
         .replace("{cluster}", &escaped(&present.facts.config.cluster))
         .replace("{node}", &escaped(node.as_str()));
     let fixed = |name: &'static str, value: &'static str| {

@@ -15,7 +15,7 @@ use core::time::Duration;
 use ringrift_wire::{Hearing, MAX_ROW, Message, NodeId, VoterSetTag};
 use std::collections::BTreeMap;
 
-use super::status::{Heard, HearingRow};
+use super::status::{Heard, HearingRow, USUAL_LOSS};
 use crate::election::VoterSet;
 use crate::membership::{Health, Member, Membership};
 use crate::time::Instant;
@@ -28,7 +28,7 @@ const ROUND_TRIP: u8 = 0b0001_1111;
 const UNIT: Duration = Duration::from_millis(16);
 /// Upper bounds of the classes of loss in permille, in the high three bits. One answer that is missed
 /// makes no other class.
-const LOSSES: [u16; 6] = [150, 300, 450, 600, 800, 1_000];
+const LOSSES: [u16; 6] = [USUAL_LOSS, 300, 450, 600, 800, 1_000];
 /// Reviews after which a word beside the one told is told.
 const LASTING: u32 = 8;
 /// Intervals between two sends because of another round trip or loss.

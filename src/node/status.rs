@@ -92,6 +92,9 @@ pub struct MemberStatus {
     pub probes_failed: u64,
 }
 
+/// The loss in thousandths up to which a link counts as good: the lowest that [`Heard::loss`] tells apart.
+pub const USUAL_LOSS: u16 = 150;
+
 /// How one voter hears another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
