@@ -160,7 +160,7 @@ impl Campaign {
             Opinion::Yes { .. } => (free_at - pace.delta).max(now + pace.delta),
             Opinion::No(_) | Opinion::Better(_) => free_at.max(now + pace.delta),
         };
-        // The word that freed this node from the leader reaches about now who has not heard it.
+        // The word that freed this node from the leader is about to reach whoever has not heard it.
         let bound = match opinion {
             Opinion::Yes { free_in_us } => free_in_us > 0,
             Opinion::No(why) => {
