@@ -77,7 +77,13 @@ fn a_step_down_moves_the_lead_and_says_to_whom() {
 fn a_transfer_moves_the_lead_to_the_named_voter() {
     let Some((cluster, watch, leader, _)) = led("") else { return };
     let to = (leader + 3) % ALL.len();
-    cluster.make_lead(to);
+    let said = wait_for("a voter that is ready", || {
+        let output = typed(&cluster, leader, &["transfer", "--to", NAMES[to]]);
+        let refused = String::from_utf8_lossy(&output.stderr).contains("NO_TARGET");
+        (!refused).then(|| done(&output))
+    });
+    let (next, term) = cluster.wait_agreed(&ALL);
+    assert_eq!((next, said), (to, format!("{} leads in term {term}\n", NAMES[to])));
     // And back, as a program asks.
     let body = format!("{{\"to\": \"{}\"}}", NAMES[leader]);
     let (code, said) = post(&cluster, to, "/election/transfer", &body);
