@@ -211,7 +211,11 @@ fn each_alert_fires_when_something_is_wrong_and_none_when_nothing_is() {
         (left < 0.36).then_some(())
     };
     within(PATIENCE, left).expect("the lease runs out");
-    thread::sleep(Duration::from_millis(500));
+    let seen = || {
+        let thin = prometheus.get("query?query=ringrift:lease_left:ratio%20%3C%200.4")?;
+        (!thin["data"]["result"].as_array()?.is_empty()).then_some(())
+    };
+    within(PATIENCE, seen).expect("Prometheus sees it");
     others[..3].iter().for_each(|&node| cluster.signal(node, Signal::CONT));
     prometheus.wait_for("heartbeats are late", &["LeaseThin"], &["ElectionsTooOften", "LoopLate"]);
     prometheus.wait_for("they are in time", &[], &[]);
