@@ -85,7 +85,7 @@ impl Herd {
     pub fn spawn(&mut self, node: usize) {
         let path = |name: &str| self.dir.path().join(name);
         let log = File::options().create(true).append(true).open(path(&format!("{node}.log")));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift-p2p"));
+        let mut command = Command::new(super::program());
         command.args(["run", "--promise-in-data-dir", "--node", &name(node), "--config"]);
         command.arg(path("config.yaml")).arg("--data-dir").arg(path(&name(node)));
         command.arg("--die-with-parent").arg(std::process::id().to_string());

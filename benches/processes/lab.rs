@@ -126,7 +126,7 @@ impl Lab {
     pub fn start(&mut self, node: usize) {
         self.enter(node);
         let log = File::create(self.path(&format!("{}.log", ALL[node]))).expect("a file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringrift-p2p"));
+        let mut command = Command::new(super::program());
         command.args(["run", "--promise-in-data-dir", "--node", ALL[node], "--config"]);
         command.arg(self.path("config.yaml")).arg("--data-dir").arg(self.path(ALL[node]));
         command.arg("--die-with-parent").arg(std::process::id().to_string());

@@ -1,6 +1,7 @@
 //! The benches of real processes; each is a file here and a target of its own.
 //!
-//! The program runs as it ships, built for release. As root the nodes have network namespaces of their
+//! The program runs as it ships, built for release; `BENCH_PROGRAM` names another build of it, such as the static one
+//! of the package. As root the nodes have network namespaces of their
 //! own, so that port 8770 never collides; otherwise they use this machine's loopback addresses.
 
 mod burning;
@@ -20,11 +21,17 @@ mod sampler;
 mod support;
 
 use serde_json::json;
+use std::ffi::OsString;
 
 use crate::report::{Report, Spread};
 
 /// The columns of [`add`].
 const SPREAD: [&str; 6] = ["measure", "unit", "min", "median", "max", "runs"];
+
+/// The program that is measured.
+fn program() -> OsString {
+    std::env::var_os("BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_ringrift-p2p").into())
+}
 
 /// Adds the row and the line of one measure, repeated.
 fn add(report: &mut Report, what: &str, unit: &str, values: Vec<f64>) {

@@ -117,7 +117,10 @@ fn machine(bench: &str) -> Value {
     let kernel = read("/proc/sys/kernel/osrelease");
     let machine = format!("{model}, {cores} cores, Linux {}", kernel.trim());
     let date = jiff::Timestamp::now().to_string();
-    json!({ "bench": bench, "machine": machine, "date": date, "load_before": load() })
+    let program = std::env::var("BENCH_PROGRAM").ok();
+    json!({
+        "bench": bench, "machine": machine, "date": date, "load_before": load(), "program": program,
+    })
 }
 
 /// Runnable tasks, averaged over the last minute.
