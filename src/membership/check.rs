@@ -347,7 +347,7 @@ impl Membership {
         self.checks.remove(&id);
         self.table.edit(id, |member| {
             member.become_health(now, Health::Dead);
-            member.buried_by = Some(by);
+            member.rare_mut().buried_by = Some(by);
             // Its first call comes after the usual spacing.
             member.called_at = Some(now);
         });

@@ -24,7 +24,7 @@
 use core::net::SocketAddr;
 use ringrift_wire::{Boot, Conflict, Message, NodeId};
 
-use super::{Event, Membership};
+use super::{Event, Member, Membership};
 use crate::time::Instant;
 
 /// Voters that must say so.
@@ -60,8 +60,8 @@ impl Membership {
     pub(super) fn refuse(&mut self, now: Instant, id: NodeId, boot: Boot, from: SocketAddr) {
         let told = self.table.edit(id, |member| {
             let holder = Boot { sequence: member.sequence?, nonce: member.nonce? };
-            let before = member.rival.map(|rival| rival.nonce);
-            member.rival = Some(Rival { address: from, nonce: boot.nonce, at: now });
+            let before = member.rival().map(|rival| rival.nonce);
+            member.rare_mut().rival = Some(Rival { address: from, nonce: boot.nonce, at: now });
             Some((holder, member.address?, before != Some(boot.nonce)))
         });
         let Some((holder, address, new)) = told.flatten() else { return };
@@ -77,10 +77,11 @@ impl Membership {
     pub(super) fn forget_rivals(&mut self, now: Instant) {
         let life = self.params.probe_interval * RIVAL_LIFE;
         let gone = |rival: Rival| now.since(rival.at) >= life;
-        let old: Vec<NodeId> =
-            self.table.iter().filter(|m| m.rival.is_some_and(gone)).map(|m| m.id).collect();
+        let of = |id: NodeId| self.table.get(id).and_then(Member::rival);
+        let rivals = self.table.rivals().iter().copied();
+        let old: Vec<NodeId> = rivals.filter(|&id| of(id).is_some_and(gone)).collect();
         for id in old {
-            self.table.edit(id, |member| member.rival = None);
+            self.table.edit(id, |member| member.rare_mut().rival = None);
         }
     }
 

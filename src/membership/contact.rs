@@ -121,7 +121,7 @@ impl Membership {
             self.tell_the_accused(now, sender);
             return Standing::Known;
         }
-        let highest = member.sequence.max(member.superseded);
+        let highest = member.sequence.max(member.rare().superseded);
         if at_home && highest.is_none_or(|highest| boot.sequence > highest) {
             self.take_over(now, from, sender, boot, 0);
             return Standing::Known;
@@ -159,10 +159,10 @@ impl Membership {
         let due = self.table.get(id).is_some_and(|member| {
             matches!(member.health, Health::Suspect | Health::Dead)
                 && !member.is_held_off()
-                && member.told_at.is_none_or(|told| now.since(told) >= spacing)
+                && member.rare().told_at.is_none_or(|told| now.since(told) >= spacing)
         });
         if due {
-            self.table.edit(id, |member| member.told_at = Some(now));
+            self.table.edit(id, |member| member.rare_mut().told_at = Some(now));
             self.gossip_eagerly(id);
         }
     }
@@ -181,12 +181,16 @@ impl Membership {
         self.round.take_if(|round| round.is_of(id));
         let Some((restarted, address)) = self.table.edit(id, |member| {
             let restarted = member.sequence.is_some();
-            member.superseded = member.superseded.max(member.sequence);
+            if restarted {
+                let gone = member.sequence;
+                let rare = member.rare_mut();
+                rare.superseded = rare.superseded.max(gone);
+                rare.rival = None;
+            }
             member.sequence = Some(boot.sequence);
             member.nonce = Some(boot.nonce);
             member.boot_since = now;
             member.rooted = member.configured.contains(&from);
-            member.rival = None;
             member.incarnation = incarnation;
             member.round_trip = None;
             member.last_heard = Some(now);
@@ -295,7 +299,7 @@ impl Membership {
             return;
         };
         let same_boot = member.is_boot(boot);
-        let lower = member.sequence.max(member.superseded) > Some(boot.sequence);
+        let lower = member.sequence.max(member.rare().superseded) > Some(boot.sequence);
         if !same_boot && lower && member.boot_since > asked_at {
             // The late word of a process that has been replaced since it was asked.
             return;
@@ -326,7 +330,11 @@ impl Membership {
         self.table.edit(sender, |member| {
             member.address = Some(from);
             member.heard_at_home = Some(now);
-            member.proven = Some(from).filter(|from| !member.configured.contains(from));
+            if !member.configured.contains(&from) {
+                member.rare_mut().proven = Some(from);
+            } else if let Some(rare) = member.rare_if_any() {
+                rare.proven = None;
+            }
         });
         if !same_boot {
             self.take_over(now, from, sender, boot, 0);
@@ -363,8 +371,8 @@ impl Membership {
     fn refuse_address(&mut self, id: NodeId, address: SocketAddr, why: Unusable) {
         self.counters.addresses_refused += 1;
         let new = self.table.edit(id, |member| {
-            let new = member.refused != Some((address, why));
-            member.refused = Some((address, why));
+            let new = member.refused() != Some((address, why));
+            member.rare_mut().refused = Some((address, why));
             new
         });
         if new == Some(true) {
@@ -405,12 +413,13 @@ impl Membership {
         match refused {
             Some((address, why)) => self.refuse_address(peer, address, why),
             None => {
-                self.table.edit(peer, |member| member.refused = None);
+                self.table
+                    .edit(peer, |member| member.rare_if_any().map(|rare| rare.refused = None));
             }
         }
         let Some(&first) = usable.first() else { return };
         let Some(in_use) = self.table.edit(peer, |member| {
-            member.configured = usable;
+            member.configured = usable.into_boxed_slice();
             let stays = member.address.is_some_and(|now| member.configured.contains(&now));
             let in_use = member.address.is_some() && member.health.is_reachable();
             if !in_use && !stays {
@@ -429,19 +438,14 @@ impl Membership {
     /// Asks members that answer from elsewhere only, whether they answer from where the configuration
     /// has them.
     pub(super) fn call_strays(&mut self, now: Instant) {
-        let stray = |member: &&Member| {
-            member.health.is_reachable()
-                && (!member.rooted || member.proven.is_some())
-                && !member.configured.is_empty()
-                && !self.proofs.contains_key(&member.id)
-        };
         let turn = self.steps as usize;
         let asked = |member: &Member| {
             let address = member.configured.get(turn % member.configured.len().max(1))?;
             (member.address != Some(*address)).then_some((member.id, *address))
         };
-        let strays: Vec<_> =
-            self.table.iter().filter(stray).filter_map(asked).take(MAX_STRAYS).collect();
+        let strays = self.table.strays().iter().filter(|id| !self.proofs.contains_key(id));
+        let strays = strays.filter_map(|&id| self.table.get(id)).filter_map(asked);
+        let strays: Vec<_> = strays.take(MAX_STRAYS).collect();
         for (id, address) in strays {
             self.start_proof(now, id, address, None);
         }

@@ -54,7 +54,7 @@ impl Hold {
 }
 
 /// The returns of one member.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Returns {
     count: u32,
     last: Option<Instant>,
@@ -62,6 +62,11 @@ pub(super) struct Returns {
     in_company: bool,
     /// Apart from the member, since it is rare.
     pub(super) hold: Option<Box<Hold>>,
+}
+
+impl Returns {
+    /// Of a member that was never lost.
+    pub(super) const NONE: Self = Self { count: 0, last: None, in_company: false, hold: None };
 }
 
 impl Membership {
@@ -76,7 +81,7 @@ impl Membership {
         });
         let company = company.copied();
         for one in company.into_iter().chain([id]) {
-            self.table.edit(one, |member| member.returns.in_company = company.is_some());
+            self.table.edit(one, |m| m.rare_mut().returns.in_company = company.is_some());
         }
     }
 
@@ -88,7 +93,7 @@ impl Membership {
             self.last_return.is_some_and(near) || self.table.lost().len() > self.table.reachable();
         let mut begins = None;
         let put_off = self.table.edit(update.member, |member| {
-            let returns = &mut member.returns;
+            let returns = &mut member.rare_mut().returns;
             if let Some(hold) = &mut returns.hold {
                 if weigh(Claim::from(&hold.said), Claim::from(update)) == Worth::Wins {
                     hold.said = *update;
@@ -131,7 +136,7 @@ impl Membership {
         let longest = self.params.probe_interval / 2 * SILENCE.saturating_mul(turns);
         let Some(before) = self.table.get(id).cloned() else { return };
         let done = self.table.edit(id, |member| {
-            let hold = member.returns.hold.as_mut()?;
+            let hold = member.rare_if_any()?.returns.hold.as_mut()?;
             if now.since(hold.last_sign) > longest {
                 hold.since = now;
             }
@@ -140,7 +145,7 @@ impl Membership {
         });
         let Some(said) = done.flatten() else { return };
         self.let_go(id);
-        self.table.edit(id, |member| member.returns.last = Some(now));
+        self.table.edit(id, |member| member.rare_mut().returns.last = Some(now));
         // Whatever was said of it meanwhile, it was this that it answered.
         let said = Update { state: MemberState::Alive, ..said };
         let newer = before.claim().is_none_or(|c| weigh(c, Claim::from(&said)) == Worth::Wins);
@@ -152,7 +157,7 @@ impl Membership {
     /// Nothing is put off any more: it has a new process, has left or is forgotten.
     pub(super) fn let_go(&mut self, id: NodeId) {
         if self.held.remove(&id) {
-            self.table.edit(id, |member| member.returns.hold = None);
+            self.table.edit(id, |member| member.rare_mut().returns.hold = None);
         }
     }
 

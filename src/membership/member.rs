@@ -172,41 +172,61 @@ pub struct Member {
     pub(super) round_trip: Option<RoundTrip>,
     /// The running accusation; present exactly while the member is suspect.
     pub(super) suspicion: Option<Box<Suspicion>>,
-    /// Who declared it dead; present exactly while the member is dead.
-    pub(super) buried_by: Option<NodeId>,
     /// Where the configuration has it, the preferred address first; empty when it is not configured
     /// or its name is not resolved.
-    pub(super) configured: Vec<SocketAddr>,
-    /// Where else it has answered.
-    pub(super) proven: Option<SocketAddr>,
+    pub(super) configured: Box<[SocketAddr]>,
     /// Whether its nonce has spoken from where the configuration has it.
     pub(super) rooted: bool,
-    /// The last address of it that was refused, and why.
-    pub refused: Option<(SocketAddr, Unusable)>,
-    /// A second live process under its name.
-    pub rival: Option<Rival>,
     /// When a datagram of its own last arrived from its address.
     pub(super) heard_at_home: Option<Instant>,
+    /// When its boot was first heard of.
+    pub(super) boot_since: Instant,
+    /// The last sign of life: a datagram of its own, an answer through others, a refutation.
+    pub(super) evidence: Instant,
+    /// When this node last pinged it while it was not reachable.
+    pub(super) called_at: Option<Instant>,
+    /// Before this, no table is compared with its.
+    pub(super) repair_after: Instant,
+    /// How often in a row comparing tables with it brought nothing.
+    pub(super) vain_repairs: u32,
+    rare: Option<Box<Rare>>,
+}
+
+/// What is known of a member that something has happened to: apart, since of thousands only few have it.
+#[derive(Clone, Debug)]
+pub(super) struct Rare {
+    /// Who declared it dead; present exactly while the member is dead.
+    pub(super) buried_by: Option<NodeId>,
+    /// Where else than in the configuration it has answered.
+    pub(super) proven: Option<SocketAddr>,
+    /// The last address of it that was refused, and why.
+    pub(super) refused: Option<(SocketAddr, Unusable)>,
+    /// A second live process under its name.
+    pub(super) rival: Option<Rival>,
     /// Its returns from the dead.
     pub(super) returns: Returns,
     /// How the last accusation of it was answered, and when.
     refuted: Option<(Instant, Refutation)>,
     /// Who had made that accusation.
     refuted_accusers: Vec<NodeId>,
-    /// When its boot was first heard of.
-    pub(super) boot_since: Instant,
     /// The highest sequence that first-hand evidence has shown to be gone.
     pub(super) superseded: Option<u64>,
-    /// The last sign of life: a datagram of its own, an answer through others, a refutation.
-    pub(super) evidence: Instant,
-    /// When this node last pinged it while it was not reachable.
-    pub(super) called_at: Option<Instant>,
     /// When it was last told, by a message of its own, what is said of it.
     pub(super) told_at: Option<Instant>,
-    /// Before this, no table is compared with its.
-    pub(super) repair_after: Instant,
-    /// How often in a row comparing tables with it brought nothing.
-    pub(super) vain_repairs: u32,
+}
+
+impl Rare {
+    const NOTHING: Self = Self {
+        buried_by: None,
+        proven: None,
+        refused: None,
+        rival: None,
+        returns: Returns::NONE,
+        refuted: None,
+        refuted_accusers: Vec::new(),
+        superseded: None,
+        told_at: None,
+    };
 }
 
 impl Member {
@@ -231,24 +251,43 @@ impl Member {
             fast_answers: 0,
             round_trip: None,
             suspicion: None,
-            buried_by: None,
             configured: address.into_iter().collect(),
-            proven: None,
             rooted: false,
-            refused: None,
-            rival: None,
             heard_at_home: None,
             boot_since: now,
-            superseded: None,
-            returns: Returns::default(),
-            refuted: None,
-            refuted_accusers: Vec::new(),
             evidence: now,
             called_at: None,
-            told_at: None,
             repair_after: Instant::ZERO,
             vain_repairs: 0,
+            rare: None,
         }
+    }
+
+    pub(super) fn rare(&self) -> &Rare {
+        static NOTHING: Rare = Rare::NOTHING;
+        self.rare.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// To put something in.
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_with(|| Box::new(Rare::NOTHING))
+    }
+
+    /// To take something out: `None` if there is nothing.
+    pub(super) fn rare_if_any(&mut self) -> Option<&mut Rare> {
+        self.rare.as_deref_mut()
+    }
+
+    /// The last address of it that was refused, and why.
+    #[must_use]
+    pub fn refused(&self) -> Option<(SocketAddr, Unusable)> {
+        self.rare().refused
+    }
+
+    /// A second live process under its name.
+    #[must_use]
+    pub fn rival(&self) -> Option<Rival> {
+        self.rare().rival
     }
 
     /// Smoothed round trip, from what it answered to this node.
@@ -269,20 +308,20 @@ impl Member {
 
     /// Who declared it dead, while it is dead.
     #[must_use]
-    pub const fn declared_dead_by(&self) -> Option<NodeId> {
-        self.buried_by
+    pub fn declared_dead_by(&self) -> Option<NodeId> {
+        self.rare().buried_by
     }
 
     /// When and how the last accusation of it was answered.
     #[must_use]
-    pub const fn refuted(&self) -> Option<(Instant, Refutation)> {
-        self.refuted
+    pub fn refuted(&self) -> Option<(Instant, Refutation)> {
+        self.rare().refuted
     }
 
     /// Who had accused it then, the first accuser first.
     #[must_use]
     pub fn refuted_accusers(&self) -> &[NodeId] {
-        &self.refuted_accusers
+        &self.rare().refuted_accusers
     }
 
     /// Whether it is configured and has left: it is expected back.
@@ -291,16 +330,23 @@ impl Member {
         self.seed && matches!(self.health, Health::Left)
     }
 
+    /// Whether it is reachable, and has not yet spoken from where the configuration has it or has moved since.
+    pub(super) fn is_stray(&self) -> bool {
+        self.health.is_reachable()
+            && (!self.rooted || self.rare().proven.is_some())
+            && !self.configured.is_empty()
+    }
+
     /// Whether it answers and is still counted as dead, because it comes and goes.
     #[must_use]
-    pub const fn is_held_off(&self) -> bool {
-        self.returns.hold.is_some()
+    pub fn is_held_off(&self) -> bool {
+        self.rare().returns.hold.is_some()
     }
 
     /// Until when it is held off, should it answer without a break from now on.
     #[must_use]
     pub fn held_off_until(&self) -> Option<Instant> {
-        self.returns.hold.as_ref().map(|hold| hold.ends())
+        self.rare().returns.hold.as_ref().map(|hold| hold.ends())
     }
 
     /// How long its slowest answers take, by what this node has measured; zero while nothing is known.
@@ -344,7 +390,7 @@ impl Member {
             Health::Unknown => return None,
             Health::Alive => MemberState::Alive,
             Health::Suspect => MemberState::Suspect { by: *self.suspected_by().first()? },
-            Health::Dead => MemberState::Dead { by: self.buried_by? },
+            Health::Dead => MemberState::Dead { by: self.rare().buried_by? },
             Health::Left => MemberState::Left,
         };
         Some(Claim { sequence: self.sequence?, incarnation: self.incarnation, state })
@@ -375,7 +421,7 @@ impl Member {
 
     /// Turns to the next address that it is known under.
     pub(super) fn try_next_address(&mut self) {
-        let mut all = self.configured.iter().copied().chain(self.proven);
+        let mut all = self.configured.iter().copied().chain(self.rare().proven);
         let first = all.clone().next();
         let at = all.position(|one| Some(one) == self.address);
         self.address = at.and_then(|_| all.next()).or(first).or(self.address);
@@ -387,8 +433,9 @@ impl Member {
 
     /// What was said against it has been answered.
     pub(super) fn note_refutation(&mut self, now: Instant, how: Refutation, accusers: &[NodeId]) {
-        self.refuted = Some((now, how));
-        accusers.clone_into(&mut self.refuted_accusers);
+        let rare = self.rare_mut();
+        rare.refuted = Some((now, how));
+        accusers.clone_into(&mut rare.refuted_accusers);
     }
 
     pub(super) fn become_health(&mut self, now: Instant, health: Health) {
@@ -399,8 +446,10 @@ impl Member {
         if health != Health::Suspect {
             self.suspicion = None;
         }
-        if health != Health::Dead {
-            self.buried_by = None;
+        if health != Health::Dead
+            && let Some(rare) = self.rare_if_any()
+        {
+            rare.buried_by = None;
         }
     }
 }

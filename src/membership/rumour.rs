@@ -105,7 +105,7 @@ impl Membership {
             self.on_unknown_name(now, update);
             return;
         };
-        let replaced = member.superseded.is_some_and(|gone| update.sequence <= gone);
+        let replaced = member.rare().superseded.is_some_and(|gone| update.sequence <= gone);
         if replaced && member.sequence != Some(update.sequence) {
             return;
         }
@@ -181,7 +181,7 @@ impl Membership {
             }
             MemberState::Dead { by } => {
                 self.adopt(now, update, Health::Dead);
-                self.table.edit(id, |member| member.buried_by = Some(by));
+                self.table.edit(id, |member| member.rare_mut().buried_by = Some(by));
                 self.note_loss(now, id);
                 if before.health != Health::Dead {
                     self.tell(Event::MemberDied { member: id, by });
@@ -244,7 +244,7 @@ impl Membership {
                     Health::Suspect => Refutation::Incarnation,
                     _ => Refutation::Returned,
                 };
-                let accusers = match before.buried_by {
+                let accusers = match before.rare().buried_by {
                     Some(by) => vec![by],
                     None => before.suspected_by().to_vec(),
                 };

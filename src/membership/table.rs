@@ -5,7 +5,8 @@
 //!
 //! Invariants
 //! 1. `suspects` holds exactly the suspect members, `lost` exactly the dead and the unknown, `away` exactly
-//!    the configured members that have left.
+//!    the configured members that have left, `strays` and `rivals` exactly what they are named for: no
+//!    round of thousands of members looks at them all.
 //! 2. The digest depends only on the names, sequences and incarnations of the reachable members and
 //!    of this node: two nodes with the same view have the same digest. Suspicion is left out because
 //!    it passes, the dead and the left because nodes forget them at different times.
@@ -19,7 +20,8 @@ use super::member::{Health, Member};
 /// Every other node by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    members: BTreeMap<NodeId, Member>,
+    /// Apart from the tree, whose half-filled nodes would cost as much again.
+    members: BTreeMap<NodeId, Box<Member>>,
     indices: Indices,
 }
 
@@ -29,6 +31,8 @@ struct Indices {
     suspects: BTreeSet<NodeId>,
     lost: BTreeSet<NodeId>,
     away: BTreeSet<NodeId>,
+    strays: BTreeSet<NodeId>,
+    rivals: BTreeSet<NodeId>,
     reachable: usize,
     /// Sum of the marks of the reachable members.
     sum: u32,
@@ -36,17 +40,17 @@ struct Indices {
 
 impl Table {
     pub(super) fn get(&self, id: NodeId) -> Option<&Member> {
-        self.members.get(&id)
+        self.members.get(&id).map(|member| &**member)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
+        self.members.values().map(|member| &**member)
     }
 
     /// The members after `after`, in the order of names.
     pub(super) fn after(&self, after: Option<NodeId>) -> impl Iterator<Item = &Member> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.members.range((start, Bound::Unbounded)).map(|(_, member)| member)
+        self.members.range((start, Bound::Unbounded)).map(|(_, member)| &**member)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -70,11 +74,21 @@ impl Table {
         &self.indices.away
     }
 
+    /// The reachable members that answer from elsewhere than where the configuration has them.
+    pub(super) const fn strays(&self) -> &BTreeSet<NodeId> {
+        &self.indices.strays
+    }
+
+    /// The members under whose names a second process is known.
+    pub(super) const fn rivals(&self) -> &BTreeSet<NodeId> {
+        &self.indices.rivals
+    }
+
     /// Puts a member in, in place of one of the same name.
     pub(super) fn insert(&mut self, member: Member) {
         self.remove(member.id);
         self.indices.count(&member);
-        self.members.insert(member.id, member);
+        self.members.insert(member.id, Box::new(member));
     }
 
     pub(super) fn remove(&mut self, id: NodeId) {
@@ -120,6 +134,12 @@ impl Indices {
         if member.health == Health::Suspect {
             self.suspects.insert(member.id);
         }
+        if member.is_stray() {
+            self.strays.insert(member.id);
+        }
+        if member.rival().is_some() {
+            self.rivals.insert(member.id);
+        }
     }
 
     fn discount(&mut self, member: &Member) {
@@ -130,6 +150,8 @@ impl Indices {
         self.lost.remove(&member.id);
         self.away.remove(&member.id);
         self.suspects.remove(&member.id);
+        self.strays.remove(&member.id);
+        self.rivals.remove(&member.id);
     }
 }
 
@@ -151,6 +173,7 @@ pub(super) fn mark(id: NodeId, sequence: u64, incarnation: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::membership::Rival;
     use crate::time::Instant;
 
     fn member(name: &str, health: Health, incarnation: u32) -> Member {
@@ -177,6 +200,33 @@ mod tests {
         assert_eq!(one.digest(5), other.digest(5));
         other.edit(a, |member| member.incarnation = 8);
         assert_ne!(one.digest(5), other.digest(5));
+    }
+
+    /// Invariant 1.
+    #[test]
+    fn strays_and_rivals_are_found_without_looking_at_all() {
+        let mut table = Table::default();
+        table.insert(member("a", Health::Alive, 0));
+        table.insert(member("b", Health::Alive, 0));
+        let a = table.iter().next().expect("a member").id;
+        let home = "10.0.0.1:8770".parse().expect("an address");
+        let elsewhere = "10.0.0.2:8770".parse().expect("an address");
+        let strays = |table: &Table| table.strays().iter().copied().eq([a]);
+        assert!(!strays(&table), "no configuration says where it is");
+        table.edit(a, |member| member.configured = [home].into());
+        assert!(strays(&table), "it has not spoken from there");
+        table.edit(a, |member| member.rooted = true);
+        assert!(!strays(&table));
+        table.edit(a, |member| member.rare_mut().proven = Some(elsewhere));
+        assert!(strays(&table), "it has moved");
+        table.edit(a, |member| member.health = Health::Dead);
+        assert!(!strays(&table), "the dead are called anyway");
+
+        let rival = Rival { address: elsewhere, nonce: 7, at: Instant::ZERO };
+        table.edit(a, |member| member.rare_mut().rival = Some(rival));
+        assert!(table.rivals().iter().copied().eq([a]));
+        table.edit(a, |member| member.rare_mut().rival = None);
+        assert!(table.rivals().is_empty());
     }
 
     /// Invariant 1.

@@ -246,8 +246,8 @@ fn member_status(member: &Member) -> MemberStatus {
     MemberStatus {
         id: member.id,
         address: member.address,
-        refused: member.refused,
-        rival: member.rival.map(|rival| rival.address),
+        refused: member.refused(),
+        rival: member.rival().map(|rival| rival.address),
         health: member.health,
         since: member.since,
         sequence: member.sequence,
