@@ -2,6 +2,7 @@
 
 use core::fmt::Write as _;
 use core::time::Duration;
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -170,18 +171,32 @@ impl Herd {
         Some(members.map(|m| (text(&m["node_id"]), text(&m["state"]))).collect())
     }
 
-    /// Seconds until every other running node gives `of` this state.
-    pub fn until_all_say(&mut self, of: usize, state: &str) -> Option<f64> {
-        let began = Instant::now();
+    /// Seconds until every other node has declared `of` dead, counted from `began`, by the times in their logs: to ask
+    /// hundreds of nodes for hundreds of members each would take the processors from them.
+    pub fn until_all_bury(&self, of: usize, began: Timestamp) -> Option<f64> {
+        let waited = Instant::now();
         let mut left: Vec<usize> = (0..self.nodes.len()).filter(|&node| node != of).collect();
-        while !left.is_empty() && began.elapsed() < LONGEST {
-            left.retain(|&node| {
-                let states = self.states(node);
-                states.is_none_or(|states| states.get(&name(of)).map(String::as_str) != Some(state))
+        let mut last = began;
+        while !left.is_empty() && waited.elapsed() < LONGEST {
+            thread::sleep(Duration::from_millis(100));
+            left.retain(|&node| match self.buried(node, of, began) {
+                Some(at) => {
+                    last = last.max(at);
+                    false
+                }
+                None => true,
             });
-            thread::sleep(Duration::from_millis(5));
         }
-        left.is_empty().then(|| began.elapsed().as_secs_f64())
+        left.is_empty().then(|| last.duration_since(began).as_secs_f64())
+    }
+
+    /// When `node` first declared `of` dead after `began`.
+    fn buried(&self, node: usize, of: usize, began: Timestamp) -> Option<Timestamp> {
+        let log = fs::read_to_string(self.dir.path().join(format!("{node}.log"))).ok()?;
+        let tag = tag(of);
+        let lines = log.lines().rev().take_while(|line| at(line).is_none_or(|at| at >= began));
+        let died = lines.filter(|line| line.contains("member died") && line.contains(&tag));
+        died.filter_map(at).last()
     }
 
     /// Seconds until every node gives every other the state alive.
@@ -345,4 +360,9 @@ fn name(node: usize) -> String {
 /// How the log names the member that something happened to.
 fn tag(node: usize) -> String {
     format!("member=\"{}\"", name(node))
+}
+
+/// The time at the beginning of a line of the log.
+fn at(line: &str) -> Option<Timestamp> {
+    line.split(' ').next()?.parse().ok()
 }

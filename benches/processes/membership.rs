@@ -2,8 +2,8 @@
 //!
 //! `BENCH_MEMBERS` nodes (5, then 32), the first five of them voters, share a network namespace, each on a
 //! loopback address of its own; cuts and loss are rules of nftables at the receiver. Heartbeat 15 s,
-//! probe interval 1 s. Who knows what is asked of every node's `/members`, some milliseconds apart; deaths
-//! are counted in the nodes' logs. `BENCH_RUNS` (20) repeats each fault, `BENCH_SECONDS` (120) is the length of
+//! probe interval 1 s. When a failure is known, and how many deaths are declared, is read in the nodes' logs; when all
+//! see all again is asked of every node's `/members`, some milliseconds apart. `BENCH_RUNS` (20) repeats each fault, `BENCH_SECONDS` (120) is the length of
 //! each split and of each gray failure; loss everywhere lasts five times as long.
 //!
 //! Four clusters of each size, in namespaces of their own: one for faults, one for each rate of loss, one for the
@@ -12,6 +12,7 @@
 //! [`MANY`] there is no other.
 
 use core::time::Duration;
+use jiff::Timestamp;
 use rustix::process::{Signal, geteuid};
 use std::thread;
 
@@ -111,8 +112,9 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
     for run in 0..runs {
         let victim = run % size;
         sleep_a_share(run, second);
+        let began = Timestamp::now();
         herd.kill(victim);
-        times.extend(herd.until_all_say(victim, "dead"));
+        times.extend(herd.until_all_bury(victim, began));
         herd.spawn(victim);
         herd.wait_settled();
     }
@@ -126,8 +128,9 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
         }
         let victim = (run * 3 + 1) % size;
         sleep_a_share(run, second);
+        let began = Timestamp::now();
         herd.signal(victim, Signal::STOP);
-        known.extend(herd.until_all_say(victim, "dead"));
+        known.extend(herd.until_all_bury(victim, began));
         herd.signal(victim, Signal::CONT);
         back.extend(herd.until_settled());
         herd.wait_settled();
@@ -142,8 +145,9 @@ fn faults(size: usize, seconds: u64) -> Vec<Row> {
         }
         let victim = (run * 3 + 2) % size;
         sleep_a_share(run, second);
+        let began = Timestamp::now();
         herd.cut(&[victim]);
-        known.extend(herd.until_all_say(victim, "dead"));
+        known.extend(herd.until_all_bury(victim, began));
         thread::sleep(second * 4);
         herd.rules("");
         back.extend(herd.until_settled());
@@ -200,8 +204,9 @@ fn ill(size: usize, seconds: u64) -> Vec<Row> {
 
     herd.renew();
     let before = herd.disturbed(ill);
+    let began = Timestamp::now();
     herd.rules(&format!("ip daddr {address} udp dport {PORT} drop"));
-    rows.add("deaf, last to know", "s", herd.until_all_say(ill, "dead").into_iter().collect());
+    rows.add("deaf, last to know", "s", herd.until_all_bury(ill, began).into_iter().collect());
     thread::sleep(length);
     let what = format!("deaf for {seconds} s: healthy suspected or declared dead by healthy");
     rows.add(&what, "times", vec![herd.disturbed(ill) - before]);
