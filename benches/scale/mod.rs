@@ -1,7 +1,7 @@
 //! Membership by itself under virtual time: what growing from 5 to 5,000 members costs each of them.
 //!
 //! Each member is the machine of production with a table of all others: 5,000 take 18 GB of memory and
-//! half an hour. Bytes are those of the wire format, with IPv4 and UDP headers. Links take 1 to 2 ms
+//! hours. Bytes are those of the wire format, with IPv4 and UDP headers. Links take 1 to 2 ms
 //! and lose nothing.
 //!
 //! All start at the same moment, each with the names and addresses of all others in its configuration:
