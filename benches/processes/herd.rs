@@ -192,7 +192,7 @@ impl Herd {
 
     /// When `node` first declared `of` dead after `began`.
     fn buried(&self, node: usize, of: usize, began: Timestamp) -> Option<Timestamp> {
-        let log = fs::read_to_string(self.dir.path().join(format!("{node}.log"))).ok()?;
+        let log = self.log(node);
         let tag = tag(of);
         let lines = log.lines().rev().take_while(|line| at(line).is_none_or(|at| at >= began));
         let died = lines.filter(|line| line.contains("member died") && line.contains(&tag));
@@ -223,23 +223,25 @@ impl Herd {
         thread::sleep(Duration::from_secs(2));
     }
 
+    /// What a node has logged, of all its processes.
+    fn log(&self, node: usize) -> String {
+        fs::read_to_string(self.dir.path().join(format!("{node}.log"))).unwrap_or_default()
+    }
+
     fn log_lines(&self, wanted: &str) -> f64 {
-        let count = |node: usize| {
-            let log = fs::read_to_string(self.dir.path().join(format!("{node}.log")));
-            log.unwrap_or_default().lines().filter(|line| line.contains(wanted)).count()
-        };
+        let count =
+            |node: usize| self.log(node).lines().filter(|line| line.contains(wanted)).count();
         (0..self.nodes.len()).map(count).sum::<usize>() as f64
     }
 
     /// How often the nodes have said that another was suspected, or dead.
     pub fn disturbed(&self, except: usize) -> f64 {
         let count = |node: usize| {
-            let log = fs::read_to_string(self.dir.path().join(format!("{node}.log")));
             let said = |line: &&str| {
                 (line.contains("member died") || line.contains("member suspected"))
                     && !line.contains(&tag(except))
             };
-            log.unwrap_or_default().lines().filter(said).count()
+            self.log(node).lines().filter(said).count()
         };
         (0..self.nodes.len()).filter(|&node| node != except).map(count).sum::<usize>() as f64
     }
@@ -267,9 +269,8 @@ impl Herd {
 
     pub fn deaths_of(&self, of: usize) -> f64 {
         let count = |node: usize| {
-            let log = fs::read_to_string(self.dir.path().join(format!("{node}.log")));
             let died = |line: &&str| line.contains("member died") && line.contains(&tag(of));
-            log.unwrap_or_default().lines().filter(died).count()
+            self.log(node).lines().filter(died).count()
         };
         (0..self.nodes.len()).map(count).sum::<usize>() as f64
     }

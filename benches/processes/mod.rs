@@ -21,16 +21,15 @@ mod sampler;
 mod support;
 
 use serde_json::json;
-use std::ffi::OsString;
 
-use crate::report::{Report, Spread};
+use crate::report::{Report, Spread, other_program};
 
 /// The columns of [`add`].
 const SPREAD: [&str; 6] = ["measure", "unit", "min", "median", "max", "runs"];
 
 /// The program that is measured.
-fn program() -> OsString {
-    std::env::var_os("BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_ringrift-p2p").into())
+fn program() -> String {
+    other_program().unwrap_or_else(|| env!("CARGO_BIN_EXE_ringrift-p2p").to_owned())
 }
 
 /// Adds the row and the line of one measure, repeated.

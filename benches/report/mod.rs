@@ -85,6 +85,11 @@ impl Report {
     }
 }
 
+/// Another build of the program that is to be measured.
+pub fn other_program() -> Option<String> {
+    std::env::var("BENCH_PROGRAM").ok().filter(|path| !path.is_empty())
+}
+
 /// A positive number that the environment sets, or its default.
 pub fn setting(name: &str, default: usize) -> usize {
     let set = std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -117,9 +122,9 @@ fn machine(bench: &str) -> Value {
     let kernel = read("/proc/sys/kernel/osrelease");
     let machine = format!("{model}, {cores} cores, Linux {}", kernel.trim());
     let date = jiff::Timestamp::now().to_string();
-    let program = std::env::var("BENCH_PROGRAM").ok();
     json!({
-        "bench": bench, "machine": machine, "date": date, "load_before": load(), "program": program,
+        "bench": bench, "machine": machine, "date": date, "load_before": load(),
+        "program": other_program(),
     })
 }
 

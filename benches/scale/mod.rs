@@ -1,12 +1,12 @@
 //! Membership by itself under virtual time: what growing from 5 to 5,000 members costs each of them.
 //!
 //! Each member is the machine of production with a table of all others: 5,000 take 18 GB of memory and
-//! hours. Bytes are those of the wire format, with IPv4 and UDP headers. Links take 1 to 2 ms
+//! more than half an hour. Bytes are those of the wire format, with IPv4 and UDP headers. Links take 1 to 2 ms
 //! and lose nothing.
 //!
 //! All start at the same moment, each with the names and addresses of all others in its configuration:
-//! the worst case of joining. Of 5,000 each is then told of all others, as by one that has been there for long, since
-//! to find all from nothing would take hours to compute. Then one of them restarts with an empty table.
+//! the worst case of joining. Of 5,000 each is then told of all others, as by one that has been there for long: to find
+//! all from nothing takes much longer to compute. Then one of them restarts with an empty table.
 //!
 //! `BENCH_MEMBERS` is the largest size and `BENCH_LEAST` the smallest, `BENCH_KILLS` how many members are killed of
 //! each size.
