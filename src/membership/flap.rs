@@ -14,7 +14,7 @@
 use core::time::Duration;
 use ringrift_wire::{MemberState, NodeId, Update};
 
-use super::member::{Claim, Worth, weigh};
+use super::precedence::{Claim, Worth, weigh};
 use super::{Event, Health, Membership};
 use crate::time::Instant;
 

@@ -7,7 +7,8 @@
 //! | file | decides |
 //! |---|---|
 //! | `interface` | nothing: what goes in and comes out |
-//! | `member` | which of two rumours wins |
+//! | `precedence` | which of two rumours wins |
+//! | `member` | what is kept of a member |
 //! | `table` | the record of all members and its digest |
 //! | `reach` | which addresses are never used |
 //! | `contact` | whether a datagram's sender is who it says, at which address |
@@ -43,6 +44,7 @@ mod lateness;
 mod member;
 mod params;
 mod pings;
+mod precedence;
 mod probe;
 mod reach;
 mod relay;

@@ -18,7 +18,7 @@
 
 use ringrift_wire::{MAX_UPDATES, MemberState, NodeId, Update};
 
-use super::member::{Claim, Worth, weigh};
+use super::precedence::{Claim, Worth, weigh};
 use super::probe::CALLS_AFTER_RETURN;
 use super::suspicion::Suspicion;
 use super::{Event, Health, Member, Membership, Refutation};
