@@ -183,7 +183,7 @@ impl Machine {
         }
     }
 
-    fn measured(&mut self, now: Instant, voter: NodeId, took: Duration) {
+    pub(super) fn measured(&mut self, now: Instant, voter: NodeId, took: Duration) {
         self.voters.round_trip(now, voter, took);
         self.outputs.push_back(super::Output::RoundTrip { voter, took });
     }

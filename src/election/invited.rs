@@ -18,8 +18,8 @@ use super::campaign::Campaign;
 use super::{ElectionCause, Machine};
 use crate::time::Instant;
 
-/// How long an invitation is worked on without word of the leader.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a quorum is asked: a little less than the leader waits, so that it hears why not.
+const PATIENCE: Duration = Duration::from_millis(450);
 
 /// An offer, and what the other voters say to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,8 @@ pub(super) struct Invited {
     until: Instant,
     gap: Duration,
     next_at: Instant,
-    asked: BTreeMap<NodeId, u64>,
+    /// The number of the last question to each, and when it left.
+    asked: BTreeMap<NodeId, (u64, Instant)>,
     willing: BTreeSet<NodeId>,
     highest_term: u64,
     ready_at: Option<Instant>,
@@ -48,7 +49,8 @@ impl Invited {
 }
 
 impl Machine {
-    /// Why this voter could not lead next.
+    /// Why this voter could not lead next, whomever it reaches: that is found out by asking. What it had
+    /// of round trips before may be old where it has just come back.
     fn unready(&self, now: Instant, from: NodeId) -> Option<Unready> {
         let core = self.core.as_ref()?;
         if self.own_priority(now).drained {
@@ -61,8 +63,9 @@ impl Machine {
             Some(Unready::Abstaining)
         } else if self.follow.leader(now).is_some_and(|known| known.id != from) {
             Some(Unready::NotFollowing)
-        } else if !self.is_eligible(now) {
-            Some(Unready::NoQuorum)
+        } else if !core.has_evidence() {
+            // It may not take part under its list yet.
+            Some(Unready::VoterSet)
         } else {
             None
         }
@@ -115,23 +118,26 @@ impl Machine {
         self.send(to, Message::Ready(Ready { set, number, term, unready }));
     }
 
-    /// Asks those who have not answered, and says READY once a quorum would vote.
+    /// Asks those who have not answered, and says READY once a quorum would vote, and has answered this
+    /// node of late; says that there is none when the time for it is over.
     pub(super) fn get_ready(&mut self, now: Instant) {
         let (set, term, priority) = (self.setup.set.tag(), self.term(), self.own_priority(now));
         let longest = self.pace().longest;
         let quorum = self.setup.set.quorum();
+        let reached = self.reaches_quorum(now);
         let ids = self.voters.ids();
         let Some(invited) = self.invited.as_mut().filter(|it| it.ready_at.is_none()) else {
             return;
         };
-        if invited.willing.len() >= quorum {
+        let (from, number, of) = (invited.from, invited.number, invited.term);
+        if invited.willing.len() >= quorum && reached {
             invited.ready_at = Some(now);
-            let (from, number, term) = (invited.from, invited.number, invited.term);
-            self.say_ready(from, number, term, None);
+            self.say_ready(from, number, of, None);
             return;
         }
         if now >= invited.until {
             self.invited = None;
+            self.say_ready(from, number, of, Some(Unready::NoQuorum));
             return;
         }
         if now < invited.next_at {
@@ -139,11 +145,12 @@ impl Machine {
         }
         invited.gap = (invited.gap * 2).min(longest);
         invited.next_at = now + invited.gap;
-        let ask: Vec<NodeId> = ids.into_iter().filter(|id| !invited.willing.contains(id)).collect();
+        let open = |id: &NodeId| !reached || !invited.willing.contains(id);
+        let ask: Vec<NodeId> = ids.into_iter().filter(open).collect();
         for to in ask {
             let number = self.next_number();
             if let Some(invited) = &mut self.invited {
-                invited.asked.insert(to, number);
+                invited.asked.insert(to, (number, now));
             }
             self.send(to, Message::Canvass(Canvass { set, number, term, priority }));
         }
@@ -157,9 +164,12 @@ impl Machine {
         reply: &CanvassReply,
     ) -> bool {
         let Some(invited) = &mut self.invited else { return false };
-        if invited.asked.get(&from) != Some(&reply.number) {
-            return false;
-        }
+        let sent_at = match invited.asked.get(&from) {
+            Some(&(number, sent_at)) if number == reply.number => sent_at,
+            _ => return false,
+        };
+        // An answer that comes twice is measured once.
+        invited.asked.remove(&from);
         if reply.set != self.setup.set.tag() {
             return true;
         }
@@ -172,6 +182,7 @@ impl Machine {
         if willing {
             invited.willing.insert(from);
         }
+        self.measured(now, from, now.since(sent_at));
         self.get_ready(now);
         true
     }

@@ -98,6 +98,11 @@ impl Machine {
             && !self.stopping
             && core.abstains_until(now).is_none()
             && !self.own_priority(now).drained
-            && self.voters.in_touch(now, self.setup.evidence_window) >= self.setup.set.quorum()
+            && self.reaches_quorum(now)
+    }
+
+    /// Whether a quorum, this voter included, has answered it of late.
+    pub(super) fn reaches_quorum(&self, now: Instant) -> bool {
+        self.voters.in_touch(now, self.setup.evidence_window) >= self.setup.set.quorum()
     }
 }

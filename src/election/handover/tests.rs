@@ -157,6 +157,32 @@ fn a_voter_whose_store_fails_says_so_and_is_passed_over() {
     assert!(lab.has_sent(unready));
 }
 
+/// Simulator seed 0x3ffc: a better voter back from a slow network had no answer of its own to show, and
+/// refused the lead for six seconds.
+#[test]
+fn whoever_is_offered_the_lead_asks_a_quorum_whatever_it_knew_before() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.with(id("b"), Machine::resumed);
+    assert!(!lab.machines[&id("b")].is_eligible(lab.now));
+    step_down(&mut lab, "a", 1);
+    let leaderless = lab.wait_moved("a");
+    assert_eq!(lab.leader(), Some(id("b")));
+    assert!(leaderless <= LEADERLESS, "{leaderless:?}");
+}
+
+#[test]
+fn whoever_is_offered_the_lead_and_reaches_no_quorum_says_so_while_the_leader_waits() {
+    let mut lab = Lab::led(&FIVE, |_| {});
+    lab.loses = |from, to, _| from == id("b") && to != id("a") || to == id("b") && from != id("a");
+    lab.with(id("a"), |machine, now| machine.transfer(now, 1, id("b")));
+    lab.run(H);
+    let Reply::Refused { code: "NO_TARGET", why } = lab.reply(1) else {
+        panic!("{:?}", lab.reply(1))
+    };
+    assert!(why.ends_with("b (no_quorum)"), "{why}");
+    assert_eq!(lab.leader(), Some(id("a")));
+}
+
 #[test]
 fn a_verb_for_the_leader_names_the_leader_elsewhere() {
     let mut lab = Lab::led(&FIVE, |_| {});
