@@ -201,7 +201,7 @@ impl Membership {
         }) else {
             return;
         };
-        self.admit(id);
+        self.admit(id, !restarted);
         if restarted {
             self.tell(Event::MemberRestarted { member: id });
         } else if let Some(address) = address {

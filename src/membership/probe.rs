@@ -301,11 +301,11 @@ impl Membership {
             .map(|member| member.id)
     }
 
-    /// Has a member probed from now on.
-    pub(super) fn admit(&mut self, member: NodeId) {
+    /// Has a member probed from now on; `never` where no process of that name was known before.
+    pub(super) fn admit(&mut self, member: NodeId, never: bool) {
         let voter = self.table.get(member).is_some_and(|member| member.voter);
         let ring = if self.me.voter && voter { &mut self.voters } else { &mut self.others };
-        ring.insert(member, &mut self.rng);
+        ring.insert(member, never, &mut self.rng);
     }
 
     pub(super) fn advance_round(&mut self, now: Instant) {

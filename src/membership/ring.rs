@@ -38,9 +38,10 @@ impl Ring {
         self.next = 0;
     }
 
-    /// Takes a newcomer in.
-    pub(super) fn insert(&mut self, member: NodeId, rng: &mut Rng) {
-        if self.order.contains(&member) {
+    /// Takes a newcomer in, unless it is in already: one that has come back may be, one that was `never`
+    /// here is not looked for.
+    pub(super) fn insert(&mut self, member: NodeId, never: bool, rng: &mut Rng) {
+        if !never && self.order.contains(&member) {
             return;
         }
         self.order.push(member);
@@ -85,8 +86,8 @@ mod tests {
             let mut rng = Rng::new(seed);
             ring.refill((0..4).map(id), &mut rng);
             let drawn = [ring.draw(), ring.draw()];
-            ring.insert(id(9), &mut rng);
-            ring.insert(id(9), &mut rng);
+            ring.insert(id(9), true, &mut rng);
+            ring.insert(id(9), false, &mut rng);
             let rest = pass(&mut ring);
             assert_eq!(rest.len(), 3);
             assert!(rest.contains(&id(9)) && !rest.contains(&drawn[0].expect("a member")));

@@ -254,7 +254,7 @@ impl Membership {
             }
         }
         if !before.health.is_reachable() {
-            self.admit(id);
+            self.admit(id, before.sequence.is_none());
         }
         if before.health == Health::Dead {
             // One lost member is back: the others may be, too, and those that hear it may not know.
@@ -272,7 +272,7 @@ impl Membership {
         self.adopt(now, update, Health::Suspect);
         self.table.edit(id, |member| member.suspicion = Some(Box::new(Suspicion::new(by, now))));
         if !before.health.is_reachable() {
-            self.admit(id);
+            self.admit(id, before.sequence.is_none());
         }
         if before.health != Health::Suspect {
             self.tell(Event::MemberSuspected { member: id, by });
