@@ -182,17 +182,19 @@ impl Membership {
         }
     }
 
-    /// Between two pings of a suspect. Of one that has never been measured, which in a large cluster is
-    /// nearly everybody, it goes by what others take: an interval passes in any case.
+    /// Between two pings of a suspect. Of one that was hardly measured, which in a large cluster is
+    /// nearly everybody, it goes by what others take where that is less: an interval passes in any case,
+    /// and twice what its slowest answer would take.
     fn spacing(&self, member: &Member) -> Duration {
         let interval = self.params.probe_interval;
         let least = (interval / 16).max(MIN_SPACING) * self.awareness.factor();
-        let unknown = member.round_trip.is_none() && self.params.probe_timeout.is_none();
+        let unknown = member.is_little_known() && self.params.probe_timeout.is_none();
         let others = self.answers.faster().filter(|_| unknown);
-        let timeout = others.map_or_else(
-            || self.probe_timeout(member),
-            |took| (took * MUCH_SLOWER).min(interval / 2) * self.awareness.factor(),
-        );
+        let others = others.map(|took| (took * MUCH_SLOWER).min(interval / 2));
+        let timeout = match others.map(|timeout| timeout * self.awareness.factor()) {
+            Some(timeout) if member.round_trip.is_none() => timeout,
+            others => others.unwrap_or(Duration::MAX).min(self.probe_timeout(member)),
+        };
         timeout.max(least)
     }
 

@@ -50,19 +50,26 @@ impl Health {
     }
 }
 
+/// Answers of a member before which its round trip is little known: the first may have come while everything
+/// started, or through a relay while a straight path was being found, and in a large cluster the next is minutes away.
+const FEW_ANSWERS: u32 = 16;
+
 /// Smoothed round trip and its deviation [RFC 6298].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RoundTrip {
     smoothed: Duration,
     deviation: Duration,
+    answers: u32,
 }
 
 impl RoundTrip {
     const fn first(took: Duration) -> Self {
-        Self { smoothed: took, deviation: Duration::from_nanos((took.as_nanos() / 2) as u64) }
+        let deviation = Duration::from_nanos((took.as_nanos() / 2) as u64);
+        Self { smoothed: took, deviation, answers: 1 }
     }
 
     fn add(&mut self, took: Duration) {
+        self.answers = self.answers.saturating_add(1);
         let error = took.abs_diff(self.smoothed);
         self.deviation = (self.deviation * 3 + error) / 4;
         self.smoothed = (self.smoothed * 7 + took) / 8;
@@ -229,6 +236,11 @@ impl Member {
     #[must_use]
     pub fn rival(&self) -> Option<Rival> {
         self.rare().rival
+    }
+
+    /// Whether so little was measured of it that what others take says as much.
+    pub(super) fn is_little_known(&self) -> bool {
+        self.round_trip.is_none_or(|estimate| estimate.answers < FEW_ANSWERS)
     }
 
     /// Smoothed round trip, from what it answered to this node.

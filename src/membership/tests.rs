@@ -63,6 +63,26 @@ fn a_crash_is_known_at_other_sizes() {
     }
 }
 
+/// What was measured once, while everything started or a path was still being found, is no measure: the last of 200
+/// real processes knew of a crash five seconds after the first, which was the wait for the suspect's slow first answer.
+#[test]
+fn slow_first_answers_do_not_keep_the_last_from_knowing_soon_after_the_first() {
+    for seed in 0..5 {
+        let mut network = Network::new(64, 5, params(), seed);
+        network.delay = Duration::from_millis(80);
+        network.run(SECOND * 2);
+        network.delay = Duration::from_millis(2);
+        network.run(SECOND * 20);
+        assert_eq!(network.deaths(), 0);
+        network.kill(40);
+        let others = || (0..64).filter(|&at| at != 40);
+        let any_says = |n: &Network| others().any(|at| n.health(at, 40) == Some(Health::Dead));
+        assert!(network.run_until(SECOND * 20, any_says).is_some(), "seed {seed}");
+        let after = network.run_until(SECOND * 30, |n| n.all_say(40, Health::Dead));
+        assert!(after.is_some_and(|after| after < SECOND * 2), "seed {seed}: {after:?}");
+    }
+}
+
 #[test]
 fn the_short_timings_of_a_cluster_on_one_machine_work_too() {
     let (probe_interval, peer_timeout) = (Duration::from_millis(100), Duration::from_millis(400));
