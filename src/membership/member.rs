@@ -283,11 +283,12 @@ impl Member {
         self.seed && matches!(self.health, Health::Left)
     }
 
-    /// Whether it is reachable, and has not yet spoken from where the configuration has it or has moved since.
+    /// Whether it is reachable elsewhere than where the configuration has it, and has not yet spoken from there or
+    /// has moved since.
     pub(super) fn is_stray(&self) -> bool {
         self.health.is_reachable()
             && (!self.rooted || self.rare().proven.is_some())
-            && !self.configured.is_empty()
+            && self.configured.iter().any(|home| self.address != Some(*home))
     }
 
     /// Whether it answers and is still counted as dead, because it comes and goes.

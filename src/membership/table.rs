@@ -215,6 +215,9 @@ mod tests {
         assert!(!strays(&table), "no configuration says where it is");
         table.edit(a, |member| member.configured = [home].into());
         assert!(strays(&table), "it has not spoken from there");
+        table.edit(a, |member| member.address = Some(home));
+        assert!(!strays(&table), "nobody says that it is elsewhere");
+        table.edit(a, |member| member.address = Some(elsewhere));
         table.edit(a, |member| member.rooted = true);
         assert!(!strays(&table));
         table.edit(a, |member| member.rare_mut().proven = Some(elsewhere));
