@@ -282,26 +282,27 @@ fn a_deaf_member_is_found_and_nobody_else_disturbed() {
     }
 }
 
-/// A machine with many processes and few processors has been seen to let one of them wait for a second.
+/// A machine with many processes and few processors has been seen to let one of them wait for a second. Waits of
+/// up to 0.8 s kill nobody; from 1.2 s on nothing tells such a process from one that has ended.
 #[test]
-fn members_that_do_not_run_for_a_second_now_and_then_kill_nobody_at_twenty_percent_loss() {
-    for loss in [0, 200] {
-        let mut network = Network::new(32, 5, params(), loss);
+fn members_that_do_not_run_for_most_of_a_second_now_and_then_kill_nobody_at_twenty_percent_loss() {
+    for (loss, seed) in [0, 200].into_iter().flat_map(|loss| (0..8).map(move |seed| (loss, seed))) {
+        let mut network = Network::new(32, 5, params(), seed);
         network.run(SECOND * 20);
         network.loss = loss;
-        let mut rng = Rng::new(loss);
+        let mut rng = Rng::new(seed);
         let mut runs_from = [network.now; 32];
         for _ in 0..600 {
             for (at, runs_from) in runs_from.iter_mut().enumerate() {
                 if *runs_from <= network.now && rng.below(50) == 0 {
-                    let pause = Duration::from_millis(100 + rng.below(1_200));
+                    let pause = Duration::from_millis(100 + rng.below(700));
                     network.stop_for(at, pause);
                     *runs_from = network.now + pause + SECOND;
                 }
             }
             network.run(Duration::from_millis(100));
         }
-        assert_eq!(network.deaths(), 0, "loss of {loss} in 1,000");
+        assert_eq!(network.deaths(), 0, "loss of {loss} in 1,000, seed {seed}");
     }
 }
 

@@ -288,6 +288,7 @@ impl Membership {
         self.greet(now);
         self.send_nacks(now);
         self.retry_proofs(now);
+        self.pull_again(now);
         self.advance_round(now);
         self.advance_checks(now);
         self.judge_suspects(now);
@@ -322,6 +323,7 @@ impl Membership {
             deadline(self.checks.values().map(Check::due).min(), "check"),
             deadline(self.next_verdict(), "suspicion"),
             deadline(self.proofs.values().map(Proof::due).min(), "address_proof"),
+            deadline(self.repair.due(), "repair"),
             deadline(self.pings.next_nack(), "nack"),
             deadline(self.greetings.last().map(|greeting| greeting.0), "greeting"),
         ];
