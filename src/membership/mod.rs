@@ -241,7 +241,7 @@ impl Membership {
                 self.on_updates(now, sender, &gossip.updates);
                 self.on_chunk(now, sender, &gossip.updates);
             }
-            Message::Pull(pull) => self.on_pull(from, sender, pull),
+            Message::Pull(pull) => self.on_pull(now, from, sender, pull),
             Message::Conflict(said) => self.on_conflict(now, from, sender, boot, said),
             Message::Canvass(_)
             | Message::CanvassReply(_)
@@ -418,6 +418,7 @@ impl Membership {
     }
 
     fn spread(&mut self, update: Update) {
+        self.repair.note_news(self.last_input, &update);
         if !self.queue.spread(update) {
             self.counters.overflows += 1;
         }

@@ -92,6 +92,8 @@ pub(super) struct Network {
     /// One way of every hop, before jitter of as much again.
     pub(super) delay: Duration,
     pub(super) datagrams: u64,
+    /// How many of them asked for a chunk of a table.
+    pub(super) pulls: u64,
     pub(super) largest: usize,
 }
 
@@ -111,6 +113,7 @@ impl Network {
             cut: BTreeSet::new(),
             delay: DELAY,
             datagrams: 0,
+            pulls: 0,
             largest: 0,
         };
         network.hosts = (0..count).map(Host::new).collect();
@@ -305,6 +308,7 @@ impl Network {
 
     fn carry(&mut self, from: usize, to: SocketAddr, message: Message) {
         self.datagrams += 1;
+        self.pulls += u64::from(matches!(message, Message::Pull(_)));
         self.largest = self.largest.max(updates_of(&message));
         let IpAddr::V4(to) = to.ip() else { return };
         let to = (to.to_bits() & 0xffff) as usize - 1;

@@ -8,6 +8,7 @@
 //! A <-- ack (digest of B) --- B
 //! A <-- pull after nobody --- B      and A pulls from B in the same way
 //! A -- gossip (a .. m) -----> B
+//! A -- gossip (news) -------> B      what has changed at A of late, if there are more chunks
 //! A <-- pull after m -------- B
 //! A -- gossip (n .. z) -----> B      the chunk is short: done
 //! ```
@@ -23,9 +24,14 @@
 //!    repair goes on where it was. Begun anew, one of many chunks would never end where datagrams are lost,
 //!    or where it has more of them than are answered in an interval.
 //! 6. Whoever is in its first repair tells of itself alone.
+//! 7. A repair ends as soon as this table is as the other was. Where one rumour is missing of thousands of members,
+//!    which is nearly always a late one, two chunks bring it; and whoever has had news of late leaves it to those
+//!    that have not.
 
 use core::net::SocketAddr;
-use ringrift_wire::{Gossip, MAX_UPDATES, Message, NodeId, Pull, Update, Updates};
+use std::collections::VecDeque;
+
+use ringrift_wire::{Gossip, MAX_UPDATES, MemberState, Message, NodeId, Pull, Update, Updates};
 
 use super::dissemination::{MAX_UPDATE, UPDATES_BUDGET, size_of};
 use super::{Member, Membership};
@@ -41,6 +47,11 @@ const MIN_PAUSE: u32 = 4;
 const MAX_PAUSE: u32 = 256;
 /// Differing digests in a row that are no longer put down to rumours under way.
 const LASTING: u32 = 3;
+/// The most of them for one that has had news of late, which the other may be about to hear: one for each chunk
+/// that its table has.
+const MOST_LASTING: u32 = 16;
+/// Intervals for which news is late news: longer than any is on its way.
+const NEWS_FOR: u32 = 16;
 /// Times that a chunk is asked of one member, again after a quarter and a half of an interval and then
 /// each interval, before another whose table differs may be asked instead. Whoever has answered its pulls for this
 /// interval does so again in the next.
@@ -56,16 +67,19 @@ pub(super) struct Repair {
     after: Instant,
     /// Differing digests in a row.
     differing: u32,
-    /// Whether a repair has ever come to its end: a newcomer does not wait.
+    /// Whether a repair has ever come to its end, or its table was found equal to another's: a newcomer does
+    /// not wait.
     settled: bool,
-    /// The same, or its table was found equal to another's.
-    knows: bool,
+    /// Whom the last rumours were about that this node took up, and when.
+    news: VecDeque<(Instant, NodeId)>,
     pulls_left: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Running {
     peer: NodeId,
+    /// What that member's digest was.
+    digest: u32,
     after: Option<NodeId>,
     /// When this chunk was first asked for.
     since: Instant,
@@ -87,7 +101,7 @@ impl Default for Repair {
             after: Instant::ZERO,
             differing: 0,
             settled: false,
-            knows: false,
+            news: VecDeque::new(),
             pulls_left: MAX_PULLS,
         }
     }
@@ -96,6 +110,18 @@ impl Default for Repair {
 impl Repair {
     pub(super) const fn refill(&mut self) {
         self.pulls_left = MAX_PULLS;
+    }
+
+    /// A rumour was taken up. Suspicion passes, and changes no digest.
+    pub(super) fn note_news(&mut self, now: Instant, update: &Update) {
+        if matches!(update.state, MemberState::Suspect { .. }) {
+            return;
+        }
+        self.news.retain(|(_, known)| *known != update.member);
+        self.news.push_back((now, update.member));
+        if self.news.len() > MAX_UPDATES {
+            self.news.pop_front();
+        }
     }
 
     /// When a chunk that has not come is asked for again.
@@ -114,15 +140,16 @@ impl Membership {
         let Some(member) = self.table.get(peer) else { return false };
         if digest == self.digest() {
             self.repair.differing = 0;
-            self.repair.knows = true;
+            self.repair.settled = true;
             if member.vain_repairs > 0 {
                 self.table.edit(peer, |member| member.vain_repairs = 0);
             }
             return false;
         }
         self.repair.differing = self.repair.differing.saturating_add(1);
-        let lasting =
-            !self.repair.settled || self.queue.is_idle() || self.repair.differing >= LASTING;
+        let rumours = if self.queue.is_idle() { 1 } else { LASTING };
+        let late = self.late_news(now).next().map_or(0, |_| self.repair_chunks().min(MOST_LASTING));
+        let lasting = !self.repair.settled || self.repair.differing >= rumours.max(late);
         let busy = self.repair.running.is_some_and(|running| running.tries <= TRIES);
         let may = now >= self.repair.after.max(member.repair_after);
         if lasting && !busy && may && member.health.is_reachable() {
@@ -134,6 +161,7 @@ impl Membership {
             self.counters.repairs += u64::from(stalled.is_none());
             let fresh = Running {
                 peer,
+                digest,
                 after: None,
                 since: now,
                 tries: 0,
@@ -142,7 +170,10 @@ impl Membership {
                 chunks: 0,
                 applied: self.counters.updates_applied,
             };
-            self.pull(now, Running { peer, tries: 0, ended: false, ..stalled.unwrap_or(fresh) });
+            self.pull(
+                now,
+                Running { peer, digest, tries: 0, ended: false, ..stalled.unwrap_or(fresh) },
+            );
         }
         true
     }
@@ -168,15 +199,43 @@ impl Membership {
         }
     }
 
-    pub(super) fn on_pull(&mut self, from: SocketAddr, sender: NodeId, pull: &Pull) {
+    /// About how many chunks this table has.
+    fn repair_chunks(&self) -> u32 {
+        u32::try_from(self.table.len() / MAX_UPDATES).unwrap_or(u32::MAX)
+    }
+
+    /// Whom late rumours were about, the latest first.
+    fn late_news(&self, now: Instant) -> impl Iterator<Item = NodeId> {
+        let since = self.params.probe_interval * NEWS_FOR;
+        let late = move |(at, _): &&(Instant, NodeId)| now.since(*at) < since;
+        self.repair.news.iter().rev().filter(late).map(|(_, member)| *member)
+    }
+
+    pub(super) fn on_pull(&mut self, now: Instant, from: SocketAddr, sender: NodeId, pull: &Pull) {
         if self.repair.pulls_left == 0 {
             self.counters.overflows += 1;
             return;
         }
         self.repair.pulls_left -= 1;
-        let learns = self.repair.running.is_some() && !self.repair.knows;
+        let learns = self.repair.running.is_some() && !self.repair.settled;
         let updates = if learns { self.own_chunk(pull.after) } else { self.chunk(pull.after) };
+        // Of what is in this chunk, or in one before it, nobody needs to be told twice.
+        let last = updates.last().map(|update| update.member);
+        let tell_news = pull.after.is_none() && is_full(&updates);
         self.send(from, sender, Message::Gossip(Gossip { beacon: None, updates }));
+        if tell_news {
+            let news = self.late_news(now).filter(|member| Some(*member) > last);
+            let told = |member| match self.table.get(member) {
+                None if member == self.me.id => Some(self.own_update()),
+                known => known.and_then(Member::update),
+            };
+            let news = news.filter_map(told);
+            let mut updates: Updates = news.collect();
+            updates.truncate(fitting(&updates));
+            if !updates.is_empty() {
+                self.send(from, sender, Message::Gossip(Gossip { beacon: None, updates }));
+            }
+        }
     }
 
     /// This node alone, if it comes after `after`. One that just learns of the others has nothing else to tell:
@@ -217,7 +276,8 @@ impl Membership {
             return;
         }
         let chunks = running.chunks + 1;
-        if is_full(updates) && chunks < MAX_CHUNKS {
+        let equal = self.digest() == running.digest;
+        if is_full(updates) && chunks < MAX_CHUNKS && !equal {
             let after = updates.last().map(|update| update.member);
             self.pull(
                 now,
@@ -225,14 +285,13 @@ impl Membership {
             );
             return;
         }
-        if running.after.is_some() && !running.ended {
+        if running.after.is_some() && !running.ended && !equal {
             // Of many chunks the last is asked for twice: other gossip of that member looks the same.
             self.pull(now, Running { since: now, tries: 0, ended: true, ..running });
             return;
         }
         self.repair.running = None;
         self.repair.settled = true;
-        self.repair.knows = true;
         if chunks > MIN_PAUSE {
             self.repair.after = now + self.params.probe_interval * chunks;
         }
@@ -269,7 +328,7 @@ mod tests {
     use super::super::network::{Network, SECOND, address, gossip, name, params};
     use super::super::{Health, Output, Params};
     use super::*;
-    use ringrift_wire::{Boot, MemberState};
+    use ringrift_wire::Boot;
 
     /// Two members that have heard of so many others, and one that has them all in its configuration, as those
     /// do, and has just started.
@@ -303,7 +362,7 @@ mod tests {
                 });
             }
         }
-        network.run_until(SECOND * 60, |n| n.node(0).repair.knows && n.node(1).repair.knows);
+        network.run_until(SECOND * 60, |n| n.node(0).repair.settled && n.node(1).repair.settled);
         network.restart(2, boot(2));
         network.with(2, configure);
         network.loss = loss;
@@ -352,8 +411,29 @@ mod tests {
             told
         };
         assert_eq!(told(&mut network), [name(2)]);
-        network.run_until(SECOND * 60, |n| n.node(2).repair.knows).expect("it knows them all");
+        network.run_until(SECOND * 60, |n| n.node(2).repair.settled).expect("it knows them all");
         assert!(told(&mut network).len() > 10);
+    }
+
+    /// Invariant 7. Each of 5,000 members pulled a fifth of a table whenever one of them restarted.
+    #[test]
+    fn one_late_rumour_that_is_missing_among_thousands_costs_a_few_chunks() {
+        let mut network = newcomer_among(2_000, 0);
+        network.kill(2);
+        let (sequence, incarnation, state) = (1_000, 1, MemberState::Alive);
+        let (member, address) = (name(1_500), address(1_500));
+        let news = Update { member, address, sequence, incarnation, state };
+        let pulls = network.pulls;
+        // One member has heard it, and tells nobody of its own accord.
+        network.with(0, |node, now| {
+            let boot = Boot { sequence: 1_000, nonce: 1 };
+            node.handle_message(now, self::address(1), name(1), boot, &gossip(news));
+            node.queue = super::super::dissemination::Dissemination::default();
+        });
+        let heard = |n: &Network| n.node(1).member(member).is_some_and(|m| m.incarnation == 1);
+        network.run_until(SECOND * 60, heard).expect("the other hears it");
+        network.run(SECOND);
+        assert!(network.pulls - pulls <= 3, "{} pulls", network.pulls - pulls);
     }
 
     #[test]
