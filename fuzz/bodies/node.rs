@@ -650,9 +650,14 @@ impl Account {
             Message::Election(it) => ask(true, it.number, it.term, it.lease_ms),
             Message::Coordinator(it) => ask(false, it.number, it.term, it.lease_ms),
             Message::Release(it) => {
+                let releases = (*sender, it.nonce);
+                // Whoever releases the highest term that it was granted leads in no lower one.
+                let of_it = |asked: &&Asked| asked.holder == releases && asked.granted_at.is_some();
+                let highest = self.asked.iter().filter(of_it).map(|asked| asked.term).max();
+                let all = it.dead || highest == Some(it.term);
                 let freed = |asked: &&mut Asked| {
-                    asked.holder == (*sender, it.nonce)
-                        && (asked.term == it.term || it.dead && asked.term <= it.term)
+                    asked.holder == releases
+                        && (asked.term == it.term || all && asked.term <= it.term)
                 };
                 self.asked.iter_mut().filter(freed).for_each(|asked| asked.released = true);
             }
@@ -816,6 +821,12 @@ impl Account {
         if holders.len() > 1 {
             return;
         }
+        // Nor is the one that has moved to where the other asked from.
+        let voted_for = durable.voted_for.map(|voted_for| (voted_for, durable.nonce));
+        let moved = |asked: &&Asked| same(asked) && Some(asked.holder) == voted_for;
+        if is_vote && at_home && self.asked.iter().any(|asked| moved(&asked) && asked.from != to) {
+            return;
+        }
         let Some(&holder) = holders.first() else { return };
         if is_vote && durable.term == term {
             assert_eq!((durable.voted_for, durable.nonce), (Some(holder.0), holder.1));
@@ -823,6 +834,9 @@ impl Account {
         // One number with two leases is no question of an honest process; the shorter one is certain.
         let lease = self.asked.iter().filter(|asked| is(asked)).map(|asked| asked.lease).min();
         let is = |asked: &Asked| is(asked) && Some(asked.lease) == lease;
+        // What comes again under its number was sent when it first came, and counts from then.
+        let first = self.asked.iter().filter(|asked| is(asked)).map(|asked| asked.at).min();
+        let is = |asked: &Asked| is(asked) && Some(asked.at) == first;
         for asked in self.asked.iter_mut().filter(|asked| is(asked)) {
             asked.granted_at.get_or_insert(now);
         }
@@ -841,9 +855,6 @@ impl Account {
             !self.node.is_leader(now),
             "a leader promised {holder:?}, and its own promise is to itself"
         );
-        if self.asked.len() > 512 {
-            self.asked.retain(|asked| now < asked.until());
-        }
     }
 
     fn check_lease(&mut self) {
