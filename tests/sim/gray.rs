@@ -154,15 +154,15 @@ fn a_node_that_was_stopped_does_not_campaign_before_it_has_heard_the_others() {
     }
 }
 
-/// A process that a busy machine does not let run for a second is dead to nobody.
+/// A process that a busy machine does not let run for up to a second is dead to nobody.
 #[test]
 fn followers_that_are_late_now_and_then_under_loss_die_to_nobody_and_kill_nobody() {
-    for seed in 0..3 {
+    for seed in 0..6 {
         let mut scene = seconds(seed);
         scene.network.become_quality(Quality { loss: 200, ..Quality::calm(MS) });
         for turn in 0..60 {
             let late = usize::try_from(turn % 4 + 1).expect("a host");
-            scene.pause(late, (turn * 7 % 13 + 1) * 100 * MS);
+            scene.pause(late, (turn * 7 % 10 + 1) * 100 * MS);
             undisturbed(&mut scene, 1_500 * MS, 0..=0, None);
         }
     }
